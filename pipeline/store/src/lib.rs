@@ -1,0 +1,1 @@
+//! castback-store
