@@ -8,6 +8,9 @@
 //! table is a row in [`table::TABLES`]; an identifier is one line in [`id`].
 
 pub mod campaign;
+pub mod codec;
+pub mod edge;
+pub mod event;
 pub mod id;
 pub mod money;
 pub mod table;
