@@ -1,1 +1,3 @@
 //! castback-rules
+pub mod ranges;
+pub mod window;

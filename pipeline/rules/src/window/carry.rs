@@ -1,0 +1,202 @@
+//! What reaches over midnight: open windows, and bytes that no window has used.
+
+use castback_schemas::Micros;
+
+use super::need::Need;
+use super::touch::Touch;
+use super::union::Union;
+use crate::ranges::{ByteSet, Bytes};
+
+/// Requests of an unfinished download that reach over midnight, at most, the newest. More are
+/// no player's: it would have asked for less than a 64th of the threshold each time. What the older
+/// ones brought is forgotten.
+pub const MAX_PENDING: usize = 64;
+
+/// Pieces of an open download that reach over midnight, at most, the first ones of the file. An ad
+/// wholly in a forgotten piece may be delivered again if it is asked for again.
+pub const MAX_PIECES: usize = 64;
+
+/// The first byte of a carry's encoding.
+const FORMAT: u8 = 1;
+
+/// What one UTC day of one listener and episode leaves to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Carry {
+    /// The `first_touch_24h` window.
+    pub first_touch: Rolling,
+    /// The `last_touch_24h` window.
+    pub last_touch: Rolling,
+}
+
+/// A rolling window at midnight: open, or waiting with the bytes that came since the last one ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rolling {
+    /// A download whose window is open.
+    Open(Open),
+    /// Requests of the last 24 h outside every window, in order.
+    Pending(Vec<Touch>),
+}
+
+impl Default for Rolling {
+    fn default() -> Self {
+        Self::Pending(Vec::new())
+    }
+}
+
+/// A download whose window is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The instant from which the 24 h run: the download's, or the last touch's.
+    pub since: Micros,
+    /// The counted row.
+    pub row: u64,
+    /// The download's bytes so far.
+    pub union: Union,
+}
+
+impl Open {
+    pub(super) fn carried(mut self) -> Self {
+        if self.union.placed.iter().nth(MAX_PIECES).is_some() {
+            let mut kept = ByteSet::default();
+            for (start, end) in self.union.placed.iter().take(MAX_PIECES) {
+                kept.insert(start, end);
+            }
+            self.union.placed = kept;
+        }
+        self
+    }
+}
+
+/// Bytes that are no [`Carry`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a carry: truncated, of another format, or followed by something else")]
+pub struct InvalidCarry;
+
+impl Carry {
+    /// Whether nothing reaches over midnight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// A compact encoding (variable-length integers): about 50 bytes for an ordinary download,
+    /// none for nothing.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut out = vec![FORMAT];
+        write_rolling(&self.first_touch, &mut out);
+        write_rolling(&self.last_touch, &mut out);
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCarry> {
+        let mut input = match bytes {
+            [] => return Ok(Self::default()),
+            [FORMAT, rest @ ..] => rest,
+            _ => return Err(InvalidCarry),
+        };
+        let carry = Self { first_touch: read_rolling(&mut input)?, last_touch: read_rolling(&mut input)? };
+        if input.is_empty() { Ok(carry) } else { Err(InvalidCarry) }
+    }
+}
+
+/// 0 and the open window, or the number of waiting requests + 1 and these.
+fn write_rolling(rolling: &Rolling, out: &mut Vec<u8>) {
+    match rolling {
+        Rolling::Open(open) => {
+            write(0, out);
+            write_signed(open.since.0, out);
+            write(open.row, out);
+            write(open.union.unplaced, out);
+            write(open.union.need.code(), out);
+            write(open.union.placed.iter().count() as u64, out);
+            for (start, end) in open.union.placed.iter() {
+                write(start, out);
+                write(end, out);
+            }
+        }
+        Rolling::Pending(touches) => {
+            write(touches.len() as u64 + 1, out);
+            for touch in touches {
+                write_touch(touch, out);
+            }
+        }
+    }
+}
+
+fn read_rolling(input: &mut &[u8]) -> Result<Rolling, InvalidCarry> {
+    let count = read(input)?;
+    if count > 0 {
+        return (1..count).map(|_| read_touch(input)).collect::<Result<_, _>>().map(Rolling::Pending);
+    }
+    let (since, row) = (Micros(read_signed(input)?), read(input)?);
+    let (unplaced, need) = (read(input)?, Need::from_code(read(input)?));
+    let mut placed = ByteSet::default();
+    for _ in 0..read(input)? {
+        let start = read(input)?;
+        placed.insert(start, read(input)?);
+    }
+    Ok(Rolling::Open(Open { since, row, union: Union { placed, unplaced, need } }))
+}
+
+fn write_touch(touch: &Touch, out: &mut Vec<u8>) {
+    write_signed(touch.at.0, out);
+    write(touch.row, out);
+    write(touch.need.code(), out);
+    match touch.bytes {
+        Bytes::Range { start, end } => {
+            write(start + 1, out);
+            write(end, out);
+        }
+        Bytes::Unplaced(bytes) => {
+            write(0, out);
+            write(bytes, out);
+        }
+    }
+}
+
+fn read_touch(input: &mut &[u8]) -> Result<Touch, InvalidCarry> {
+    let (at, row) = (Micros(read_signed(input)?), read(input)?);
+    let need = Need::from_code(read(input)?);
+    let bytes = match (read(input)?, read(input)?) {
+        (0, bytes) => Bytes::Unplaced(bytes),
+        (start, end) => Bytes::Range { start: start - 1, end },
+    };
+    Ok(Touch { at, row, bytes, need })
+}
+
+/// LEB128: seven bits a byte, the low ones first.
+fn write(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn read(input: &mut &[u8]) -> Result<u64, InvalidCarry> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = input.split_first().ok_or(InvalidCarry)?;
+        *input = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(InvalidCarry)
+}
+
+/// Zigzag, so that times before 1970 stay short too.
+fn write_signed(value: i64, out: &mut Vec<u8>) {
+    write((value << 1 ^ (value >> 63)).cast_unsigned(), out);
+}
+
+fn read_signed(input: &mut &[u8]) -> Result<i64, InvalidCarry> {
+    let value = read(input)?;
+    Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+}
