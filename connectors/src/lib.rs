@@ -1,1 +1,12 @@
-//! castback-connectors
+//! The outside world: the one guarded HTTP client and podcast feeds.
+//!
+//! Everything that leaves this machine by HTTP goes through [`http::Fetcher`], which refuses
+//! private addresses. Nothing here knows processors, reports or pages, and nothing here
+//! reads a clock: time is passed in.
+//!
+//! Where to add: a feed field is a row in `feeds/xml_fields.rs` (and `feeds/json.rs`) and a field in
+//! [`feeds::Feed`] or [`feeds::Episode`]; another party (payments, mail, chat) is a module of its own
+//! beside [`feeds`] that is given a [`http::Fetcher`].
+
+pub mod feeds;
+pub mod http;
