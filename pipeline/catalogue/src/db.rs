@@ -1,0 +1,204 @@
+//! The database: reads from a pool, writes in transactions, on SQLite or PostgreSQL alike.
+//!
+//! A write is a function of a transaction. It is handed over and runs to its end whatever
+//! becomes of the caller (a request handler may be dropped half-way). On SQLite one writer
+//! takes them ([`crate::writer`]); on PostgreSQL each runs on a connection of its own.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
+use tokio::time::timeout;
+
+use crate::error::{CatalogueError, Result};
+use crate::writer::Writer;
+
+/// A connection inside a transaction.
+pub(crate) type Tx = AnyConnection;
+
+/// What a write does in its transaction.
+pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
+
+/// Longest time one write may take; then it is rolled back. Far above any write here, below
+/// a request's deadline.
+pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest wait for a connection of a pool; then the catalogue counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Readers of an SQLite file. Reads are short; more would only contend for two cores.
+const SQLITE_READERS: u32 = 4;
+
+/// Connections of a process to PostgreSQL: its own limit is 100 for all processes.
+const POSTGRES_CONNECTIONS: u32 = 12;
+
+/// The one difference of the two databases in text: the time, in microseconds.
+const SQLITE_TIME: &str = "CREATE VIEW IF NOT EXISTS db_time (now_us) AS \
+     SELECT CAST(unixepoch('subsec') * 1000000 AS BIGINT)";
+// Several processes may start at once: the lock lets one after the other replace the view.
+const POSTGRES_TIME: &str = "BEGIN; LOCK TABLE counters IN EXCLUSIVE MODE; CREATE OR REPLACE VIEW db_time (now_us) AS \
+     SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT); COMMIT";
+
+const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+     PRAGMA busy_timeout = 5000; PRAGMA cache_size = -16000";
+const POSTGRES_SETUP: &str = "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'";
+
+/// The database behind the catalogue.
+#[derive(Debug, Clone)]
+pub(crate) struct Db {
+    pool: AnyPool,
+    dialect: Dialect,
+}
+
+#[derive(Debug, Clone)]
+enum Dialect {
+    Sqlite(Writer),
+    Postgres,
+}
+
+impl Db {
+    /// Connects, creates the time view and brings the tables to this version.
+    pub(crate) async fn open(url: &str) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        if url.starts_with("sqlite:") {
+            Self::open_sqlite(url).await
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Self::open_postgres(url).await
+        } else {
+            Err(CatalogueError::Refused(
+                "the database URL must begin with sqlite:// or postgresql://".to_owned(),
+            ))
+        }
+    }
+
+    async fn open_sqlite(url: &str) -> Result<Self> {
+        let options = options(&created(url))?;
+        let mut connection = sqlite_writer(&options).await?;
+        prepare(&mut connection, SQLITE_TIME).await?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(SQLITE_SETUP).execute(&mut *connection).await?;
+                    sqlx::raw_sql("PRAGMA query_only = ON").execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options.clone())
+            .await?;
+        Ok(Self { pool, dialect: Dialect::Sqlite(Writer::start(connection, options)) })
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self> {
+        let pool = AnyPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(POSTGRES_SETUP).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options(url)?)
+            .await?;
+        prepare(&mut *pool.acquire().await?, POSTGRES_TIME).await?;
+        Ok(Self { pool, dialect: Dialect::Postgres })
+    }
+
+    /// For single statements that read.
+    pub(crate) fn reads(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// A transaction whose reads all see the same instant.
+    pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
+        let begin = match self.dialect {
+            // The first read fixes the instant; nothing is written by readers.
+            Dialect::Sqlite(_) => "BEGIN",
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
+    /// Writes for a person: waiting ones may share one transaction on SQLite, each undone alone
+    /// if it fails.
+    pub(crate) async fn change<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Tx) -> Work<'c, T> + Send + 'static,
+    {
+        match &self.dialect {
+            Dialect::Sqlite(writer) => writer.change(work).await,
+            Dialect::Postgres => self.transaction(work).await,
+        }
+    }
+
+    /// Writes that go before all others: commits and leases.
+    pub(crate) async fn urgent<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Tx) -> Work<'c, T> + Send + 'static,
+    {
+        match &self.dialect {
+            Dialect::Sqlite(writer) => writer.urgent(work).await,
+            Dialect::Postgres => self.transaction(work).await,
+        }
+    }
+
+    async fn transaction<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Tx) -> Work<'c, T> + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        let task = tokio::spawn(timeout(WORK_TIMEOUT, async move {
+            let mut tx = pool.begin().await?;
+            let done = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(done)
+        }));
+        match task.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(sqlx::Error::PoolTimedOut.into()),
+            Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
+        }
+    }
+}
+
+/// A new writing connection to an SQLite file.
+pub(crate) async fn sqlite_writer(options: &AnyConnectOptions) -> Result<AnyConnection> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    sqlx::raw_sql(SQLITE_SETUP).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn prepare(connection: &mut AnyConnection, time_view: &'static str) -> Result<()> {
+    sqlx::migrate!().run_direct(None, connection, false).await.map_err(|cause| CatalogueError::Migration(cause.into()))?;
+    sqlx::raw_sql(time_view).execute(connection).await?;
+    Ok(())
+}
+
+fn options(url: &str) -> Result<AnyConnectOptions> {
+    url.parse().map_err(|_| CatalogueError::Refused("the database URL can't be read".to_owned()))
+}
+
+/// The same SQLite URL, its file created when it is not there.
+fn created(url: &str) -> String {
+    match url.split_once('?') {
+        None => format!("{url}?mode=rwc"),
+        Some((_, query)) if query.contains("mode=") => url.to_owned(),
+        Some(_) => format!("{url}&mode=rwc"),
+    }
+}
+
+/// Takes `count` numbers of a counter and answers the last; its row stays locked to the end
+/// of the transaction.
+pub(crate) async fn take_numbers(tx: &mut Tx, counter: &'static str, count: i64) -> Result<i64> {
+    Ok(sqlx::query_scalar("UPDATE counters SET value = value + $2 WHERE name = $1 RETURNING value")
+        .bind(counter)
+        .bind(count)
+        .fetch_one(tx)
+        .await?)
+}
