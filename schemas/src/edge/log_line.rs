@@ -132,7 +132,7 @@ fn read_client(text: &str) -> Result<(Option<&str>, &str, Option<IpAddr>), LogLi
     }
 }
 
-/// `METHOD target HTTP/x`, or a malformed request (RFC 9112, section 3).
+/// `METHOD target HTTP/x`, three words (RFC 9112, section 3), or a malformed request.
 fn read_request(text: Cow<'_, str>) -> (&str, Cow<'_, str>) {
     const MALFORMED: (&str, Cow<'_, str>) = (MALFORMED_METHOD, Cow::Borrowed(""));
     match text {
@@ -146,17 +146,13 @@ fn read_request(text: Cow<'_, str>) -> (&str, Cow<'_, str>) {
 }
 
 fn split_request(text: &str) -> Option<(&str, &str)> {
-    let (method, rest) = text.split_once(' ')?;
-    let target = match rest.rsplit_once(' ') {
-        Some((target, protocol)) if protocol.starts_with("HTTP/") => target,
-        // HTTP/0.9 has no protocol.
-        _ => rest,
-    };
+    let mut words = text.split(' ');
+    let (method, target, protocol) = (words.next()?, words.next()?, words.next()?);
     let is_method = !method.is_empty() && method != MALFORMED_METHOD && method.bytes().all(is_token);
-    let is_target = !target.is_empty()
-        && !target.starts_with(' ')
-        && !target.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER);
-    (is_method && is_target).then_some((method, target))
+    let is_target =
+        !target.is_empty() && !target.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER);
+    let is_request = is_method && is_target && protocol.starts_with("HTTP/") && words.next().is_none();
+    is_request.then_some((method, target))
 }
 
 /// Methods of requests that hold escapes, whose text can't be borrowed from the line.

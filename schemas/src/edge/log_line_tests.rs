@@ -47,9 +47,18 @@ fn escapes_in_quoted_fields_are_undone() {
 
 #[test]
 fn a_request_without_sense_is_still_a_line() {
-    for request in
-        ["-", "", r"\x16\x03\x01", "GET", "GET  ", "G\\x45T\\x00 / HTTP/1.1", "quit\\n now", "a@b / HTTP/1.1"]
-    {
+    for request in [
+        "-",
+        "",
+        r"\x16\x03\x01",
+        "GET",
+        "GET  ",
+        "GET /",
+        "GET /a b HTTP/1.1",
+        "G\\x45T\\x00 / HTTP/1.1",
+        "quit\\n now",
+        "a@b / HTTP/1.1",
+    ] {
         let text = format!(r#"192.0.2.7 - - [24/Nov/2026:10:00:00 +0000] "{request}" 400 0 "-" "-""#);
         let line = LogLine::parse(&text).unwrap();
         assert!(line.is_malformed(), "{request}");
