@@ -1,4 +1,19 @@
 //! Black-box tests of the whole product: the real binary, over HTTP, against the contract and an independent oracle.
+//!
+//! - `oracle` recomputes every figure from the inputs, by rules written down from the domain document alone.
+//! - `support` starts, kills and audits the process, and sends traffic from a seed.
+//! - `journeys` walk through the product; `kill` and `disk_full` break it on the way.
+//!
+//! `CASTBACK_CORPUS` names a folder with recorded feeds, logs and lists; without it, made-up ones are used.
+//! `CASTBACK_KILLS` sets the length of the kill loop, `CASTBACK_SEED` repeats a run.
 
 #[cfg(test)]
+mod disk_full;
+#[cfg(test)]
+mod journeys;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod support;

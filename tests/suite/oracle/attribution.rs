@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::bytes::{Got, covers, file_size, got};
 use super::credit::{round_half_even, split, weights};
 use super::windows::{Download, outcome};
-use super::{DAY, Household, Judgement, Listener, Oracle, Request, day_of, household};
+use super::{DAY, Household, Judgement, Listener, Oracle, Request, day_of, household, month_of};
 
 /// What was bought, as far as the figures need it.
 #[derive(Debug, Clone)]
@@ -77,25 +77,16 @@ pub(crate) struct Credit {
 pub(crate) fn impressions(
     oracle: &Oracle,
     requests: &[Request],
-    judged: &[Judgement],
     campaigns: &[Campaign],
     window: usize,
 ) -> Vec<Impression> {
-    let mut judged_before_windows = judged.to_vec();
-    for judgement in &mut judged_before_windows {
-        if judgement.listener.is_some() && matches!(judgement.reason, Some("part_of" | "same_download")) {
-            judgement.reason = None;
-        }
-        if judgement.reason == Some("below_threshold") {
-            judgement.reason = None;
-        }
-    }
+    let judged = oracle.filter(requests);
     let mut delivered = Vec::new();
-    for members in oracle.listener_episodes(requests, &judged_before_windows).into_values() {
-        for download in outcome(oracle, requests, &members, judged, window).downloads {
+    for members in super::listener_episodes(requests, &judged).into_values() {
+        for download in outcome(oracle, requests, &members, &judged, window).downloads {
             for (number, campaign) in campaigns.iter().enumerate() {
                 for placement in &campaign.placements {
-                    let Some(by) = delivery(oracle, requests, judged, &download, placement) else { continue };
+                    let Some(by) = delivery(oracle, requests, &judged, &download, placement) else { continue };
                     let request = &requests[by];
                     let in_flight = (campaign.flight.0..=campaign.flight.1).contains(&day_of(request.at));
                     if in_flight && campaign.podcasts.contains(&request.podcast) {
@@ -189,7 +180,12 @@ fn original(conversions: &[Conversion], index: usize) -> usize {
 }
 
 /// Campaigns and their weights, in the order of time and event id of what they stand for.
-fn shares(campaigns: &[Campaign], impressions: &[Impression], conversion: &Conversion, model: &str) -> Vec<(usize, i128)> {
+fn shares(
+    campaigns: &[Campaign],
+    impressions: &[Impression],
+    conversion: &Conversion,
+    model: &str,
+) -> Vec<(usize, i128)> {
     let named = campaigns.iter().position(|campaign| {
         let coupon = conversion.coupon.as_deref().unwrap_or_default();
         campaign.promo_codes.iter().any(|code| code.eq_ignore_ascii_case(coupon))
@@ -197,8 +193,10 @@ fn shares(campaigns: &[Campaign], impressions: &[Impression], conversion: &Conve
     if let Some(campaign) = named {
         return vec![(campaign, 1)];
     }
-    let exposed: Vec<&Impression> =
-        impressions.iter().filter(|impression| is_exposure(&campaigns[impression.campaign], impression, conversion)).collect();
+    let exposed: Vec<&Impression> = impressions
+        .iter()
+        .filter(|impression| is_exposure(&campaigns[impression.campaign], impression, conversion))
+        .collect();
     let times: Vec<i64> = exposed.iter().map(|impression| impression.at).collect();
     exposed.iter().map(|impression| impression.campaign).zip(weights(model, &times)).collect()
 }
@@ -232,10 +230,10 @@ pub(crate) fn spend(campaign: &Campaign, impressions: usize) -> i64 {
     i64::try_from(spent).expect("an amount").min(campaign.budget)
 }
 
-/// Distinct listeners and households of a campaign's impressions.
+/// Distinct listeners and households of a campaign's impressions, per month of their keys, summed over the months.
 pub(crate) fn reach(impressions: &[Impression], campaign: usize) -> (usize, usize) {
     let own = || impressions.iter().filter(|impression| impression.campaign == campaign);
-    let devices: BTreeSet<&Listener> = own().map(|impression| &impression.listener).collect();
-    let households: BTreeSet<&Household> = own().map(Impression::household).collect();
+    let devices: BTreeSet<_> = own().map(|impression| (month_of(impression.at), &impression.listener)).collect();
+    let households: BTreeSet<_> = own().map(|impression| (month_of(impression.at), impression.household())).collect();
     (devices.len(), households.len())
 }

@@ -13,7 +13,7 @@ pub(crate) mod intervals;
 mod tests;
 pub(crate) mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use agents::{Agents, Networks};
@@ -120,14 +120,14 @@ impl Oracle {
     /// A verdict for each request: first the ids, then the filters, then the windows.
     pub(crate) fn judge(&self, requests: &[Request]) -> Vec<Judgement> {
         let mut judged = self.filter(requests);
-        for members in self.listener_episodes(requests, &judged).into_values() {
+        for members in listener_episodes(requests, &judged).into_values() {
             windows::judge(self, requests, &members, &mut judged);
         }
         judged
     }
 
     /// Everything but the windows; what passed is left `counted` in no window.
-    fn filter(&self, requests: &[Request]) -> Vec<Judgement> {
+    pub(crate) fn filter(&self, requests: &[Request]) -> Vec<Judgement> {
         let mut first_of_id: BTreeMap<&str, usize> = BTreeMap::new();
         let mut judged = Vec::new();
         for (index, request) in requests.iter().enumerate() {
@@ -144,22 +144,6 @@ impl Oracle {
         judged
     }
 
-    /// Members of each listener-episode that passed every filter, by time, then by id.
-    fn listener_episodes(&self, requests: &[Request], judged: &[Judgement]) -> Groups {
-        let mut groups = Groups::new();
-        for (index, judgement) in judged.iter().enumerate() {
-            if let (None, Some(episode), Some(listener)) =
-                (judgement.reason, judgement.episode, judgement.listener.clone())
-            {
-                groups.entry((requests[index].podcast.clone(), episode, listener)).or_default().push(index);
-            }
-        }
-        for members in groups.values_mut() {
-            members.sort_by(|a, b| in_time(&requests[*a], &requests[*b]));
-        }
-        groups
-    }
-
     pub(crate) fn podcast(&self, id: &str) -> Option<&Podcast> {
         self.podcasts.iter().find(|podcast| podcast.id == id)
     }
@@ -167,31 +151,46 @@ impl Oracle {
     pub(crate) fn episode_of(&self, request: &Request, judgement: &Judgement) -> Option<&Episode> {
         self.podcast(&request.podcast)?.episodes.get(judgement.episode?)
     }
-
-    /// Downloads of a podcast by key, in each window.
-    pub(crate) fn downloads<K: Ord>(
-        &self,
-        requests: &[Request],
-        judged: &[Judgement],
-        key: impl Fn(&Request, &Judgement) -> Option<K>,
-    ) -> BTreeMap<K, [u64; 3]> {
-        let mut totals: BTreeMap<K, [u64; 3]> = BTreeMap::new();
-        for (request, judgement) in requests.iter().zip(judged) {
-            if judgement.counted.iter().all(|counted| !counted) {
-                continue;
-            }
-            if let Some(key) = key(request, judgement) {
-                let row = totals.entry(key).or_default();
-                for (total, counted) in row.iter_mut().zip(judgement.counted) {
-                    *total += u64::from(counted);
-                }
-            }
-        }
-        totals
-    }
 }
 
-type Groups = BTreeMap<(String, usize, Listener), Vec<usize>>;
+/// Members by podcast, episode and listener.
+pub(crate) type Groups = BTreeMap<(String, usize, Listener), Vec<usize>>;
+
+/// Members of each listener-episode that passed every filter, by time, then by id.
+pub(crate) fn listener_episodes(requests: &[Request], judged: &[Judgement]) -> Groups {
+    let mut groups = Groups::new();
+    for (index, judgement) in judged.iter().enumerate() {
+        if let (None, Some(episode), Some(listener)) = (judgement.reason, judgement.episode, judgement.listener.clone())
+        {
+            groups.entry((requests[index].podcast.clone(), episode, listener)).or_default().push(index);
+        }
+    }
+    for members in groups.values_mut() {
+        members.sort_by(|a, b| in_time(&requests[*a], &requests[*b]));
+    }
+    groups
+}
+
+/// Downloads of a podcast by key, in each window.
+pub(crate) fn downloads<K: Ord>(
+    requests: &[Request],
+    judged: &[Judgement],
+    key: impl Fn(&Request, &Judgement) -> Option<K>,
+) -> BTreeMap<K, [u64; 3]> {
+    let mut totals: BTreeMap<K, [u64; 3]> = BTreeMap::new();
+    for (request, judgement) in requests.iter().zip(judged) {
+        if judgement.counted.iter().all(|counted| !counted) {
+            continue;
+        }
+        if let Some(key) = key(request, judgement) {
+            let row = totals.entry(key).or_default();
+            for (total, counted) in row.iter_mut().zip(judgement.counted) {
+                *total += u64::from(counted);
+            }
+        }
+    }
+    totals
+}
 
 /// Reading: requests of one instant are taken in the order of their ids ("ties by event id" is said of credits only).
 pub(crate) fn in_time(a: &Request, b: &Request) -> std::cmp::Ordering {
@@ -208,8 +207,14 @@ pub(crate) fn verdicts(judged: &[Judgement]) -> BTreeMap<(String, String), u64> 
     table
 }
 
-/// Distinct listeners among what was counted in a window.
-pub(crate) fn listeners(judged: &[Judgement], window: usize) -> usize {
-    let counted = judged.iter().filter(|judgement| judgement.counted[window]);
-    counted.filter_map(|judgement| judgement.listener.clone()).collect::<std::collections::BTreeSet<_>>().len()
+/// Distinct listeners among what was counted in a window, per month of their keys, summed over the months.
+pub(crate) fn listeners(requests: &[Request], judged: &[Judgement], window: usize) -> usize {
+    let counted = requests.iter().zip(judged).filter(|(_, judgement)| judgement.counted[window]);
+    let keyed = counted.filter_map(|(request, judgement)| Some((month_of(request.at), judgement.listener.clone()?)));
+    keyed.collect::<BTreeSet<_>>().len()
+}
+
+/// `2013-12`: listeners and households are hashed with a key of their month.
+pub(crate) fn month_of(at: i64) -> String {
+    access_log::date_of(day_of(at))[..7].to_owned()
 }

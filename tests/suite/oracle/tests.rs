@@ -52,7 +52,7 @@ fn the_three_windows_differ_as_printed() {
     let requests: Vec<Request> = at.iter().map(|at| request(MONDAY + at, 0, 4_800_000)).collect();
     let judged = oracle().judge(&requests);
     assert_eq!(totals(&judged), [3, 3, 2]);
-    assert_eq!(listeners(&judged, 0), 1);
+    assert_eq!(listeners(&requests, &judged, 0), 1);
 }
 
 #[test]
@@ -180,6 +180,7 @@ proptest! {
 fn every_published_example_classifies_as_published() {
     let Some(folder) = std::env::var_os("CASTBACK_CORPUS").map(|corpus| PathBuf::from(corpus).join("user-agents"))
     else {
+        println!("CASTBACK_CORPUS is not set: the published examples were not read");
         return;
     };
     let agents = Agents::read(&folder);
@@ -189,5 +190,23 @@ fn every_published_example_classifies_as_published() {
         for example in entry["examples"].as_array().expect("examples") {
             assert_eq!(agents.kind(example.as_str().expect("text")), Kind::Bot, "{example}");
         }
+    }
+}
+
+#[test]
+fn the_made_up_agents_are_what_the_lists_say() {
+    let Some(folder) = std::env::var_os("CASTBACK_CORPUS").map(|corpus| PathBuf::from(corpus).join("user-agents"))
+    else {
+        println!("CASTBACK_CORPUS is not set: the published lists were not read");
+        return;
+    };
+    let agents = Agents::read(&folder);
+    for (agent, kind) in crate::support::traffic::AGENTS {
+        assert_eq!(agents.kind(agent), *kind, "{agent}");
+    }
+    let networks = Networks::read(&folder.join("ipcat_datacenters_2026-08-22.csv"));
+    assert!(networks.is_datacentre("3.3.2.77".parse().expect("an address")));
+    for listener in ["198.51.100.1", "2001:db8::1", "192.0.2.1"] {
+        assert!(!networks.is_datacentre(listener.parse().expect("an address")), "{listener}");
     }
 }

@@ -1,0 +1,177 @@
+//! Killed at any moment, and at every step of a commit, a compaction, a relay and a recovery: nothing acknowledged is
+//! lost, nothing is counted twice, and every result is that of an uninterrupted run (the oracle's).
+//!
+//! `CASTBACK_KILLS=200` runs the long form, `CASTBACK_SEED=n` runs a run again.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::oracle::SECOND;
+use crate::support::check::check;
+use crate::support::client::{Account, Client};
+use crate::support::feed_host::{FeedHost, rss};
+use crate::support::load::Load;
+use crate::support::server::{DRAIN, Server};
+use crate::support::traffic::{Traffic, episodes};
+use crate::support::{clock, seed, until};
+
+/// Kills of the short form.
+const KILLS: u64 = 8;
+
+/// Every step at which the process can be told to abort (`CASTBACK_FAILPOINT=name[:nth]`), and what brings it there.
+const FAILPOINTS: &[(&str, Reached)] = &[
+    ("put.before:3", Reached::UnderLoad),
+    ("put.after:3", Reached::UnderLoad),
+    ("commit.before:3", Reached::UnderLoad),
+    ("commit.after:3", Reached::UnderLoad),
+    ("relay.before", Reached::UnderLoad),
+    ("relay.after", Reached::UnderLoad),
+    ("compact.before_put", Reached::UnderLoad),
+    ("compact.after_put", Reached::UnderLoad),
+    ("compact.after_commit", Reached::UnderLoad),
+    ("fold.before", Reached::AtStart),
+    ("fold.after", Reached::AtStart),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// While records come in.
+    UnderLoad,
+    /// While a unit is taken, before anything is asked.
+    AtStart,
+}
+
+/// A server with an account, a podcast and a load client.
+struct Scene {
+    server: Server,
+    host: FeedHost,
+    account: Account,
+    podcast: String,
+    load: Load,
+    current: Mutex<Client>,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set(seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let host = FeedHost::start().await;
+        let server = Server::start().await;
+        let account = server.client().sign_up("crash").await;
+        let podcast = account.connect(&host.publish("/feed.xml", &rss("Crash", &episodes()))).await;
+        let traffic = Traffic::new(seed, &podcast, clock::now() - 60 * SECOND);
+        let load = Load::new(traffic, &folder.path().join("journal"));
+        let current = Mutex::new(account.client.clone());
+        Self { server, host, account, podcast, load, current, _folder: folder }
+    }
+
+    /// Starts the server again and tells the load client where it is.
+    async fn launch(&mut self) {
+        self.server.launch().await;
+        self.follow();
+    }
+
+    fn follow(&mut self) {
+        self.account = self.account.moved_to(&self.server.client());
+        *self.current.lock().expect("no poison") = self.account.client.clone();
+    }
+
+    async fn finish(mut self, kills: u64) {
+        self.load.send_the_rest(&self.current).await;
+        let entries = self.load.journal.read_back();
+        println!("kills {kills}, posts {}, refusals {}", self.load.batches, self.load.refusals);
+        assert!(!entries.acked.is_empty(), "nothing was acknowledged");
+        let found = check(&self.account, &self.podcast, &entries, &self.load.requests).await;
+        assert_eq!(found.acked, self.load.requests.len());
+        assert_eq!(self.host.asked().iter().filter(|path| *path != "/feed.xml").count(), 0);
+        self.server.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments() {
+    let seed = seed("killed_at_random_moments");
+    let kills = std::env::var("CASTBACK_KILLS").map_or(KILLS, |text| text.parse().expect("CASTBACK_KILLS is a number"));
+    let mut moments = StdRng::seed_from_u64(seed);
+    let mut scene = Scene::set(seed).await;
+    for _ in 0..kills {
+        let moment = Duration::from_millis(moments.random_range(20..1_500));
+        let Scene { load, current, .. } = &mut scene;
+        let sending = async {
+            loop {
+                load.send(current).await;
+            }
+        };
+        // The kill comes while a post is under way, or between two: both are wanted.
+        if tokio::time::timeout(moment, sending).await.is_ok() {
+            unreachable!("the load never ends by itself");
+        }
+        scene.server.kill9();
+        scene.launch().await;
+    }
+    scene.finish(kills).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aborted_at_every_step() {
+    let mut scene = Scene::set(seed("aborted_at_every_step")).await;
+    scene.load.send(&scene.current).await;
+    for (failpoint, reached) in FAILPOINTS {
+        scene.server.kill9();
+        scene.server.set("CASTBACK_FAILPOINT", Some(failpoint));
+        scene.server.spawn();
+        if scene.server.ready_or_dead().await {
+            assert_eq!(*reached, Reached::UnderLoad, "{failpoint}: it became ready without passing there");
+            scene.follow();
+            let Scene { server, load, current, .. } = &mut scene;
+            until(&format!("{failpoint} is reached"), async || {
+                load.send_once(current).await;
+                server.exited()
+            })
+            .await;
+        }
+        scene.server.set("CASTBACK_FAILPOINT", None);
+        scene.launch().await;
+        println!("aborted at {failpoint}");
+        scene.load.send_the_rest(&scene.current).await;
+        // The failpoint is set again by a kill: let nothing be left of this one.
+        scene.account.settled(0).await;
+    }
+    scene.finish(FAILPOINTS.len().try_into().expect("a count")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_by_signal_under_load() {
+    let mut scene = Scene::set(seed("stopped_by_signal_under_load")).await;
+    for _ in 0..3 {
+        for _ in 0..20 {
+            scene.load.send(&scene.current).await;
+        }
+        let Scene { server, load, current, .. } = &mut scene;
+        server.terminate();
+        let sending = async { while load.send_once(current).await {} };
+        let (status, ()) = tokio::join!(server.exit_within(DRAIN), sending);
+        assert!(status.success(), "a stop under load ended with {status}");
+        scene.launch().await;
+        scene.load.send_the_rest(&scene.current).await;
+    }
+    scene.finish(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_and_thawed() {
+    let mut scene = Scene::set(seed("frozen_and_thawed")).await;
+    for _ in 0..3 {
+        scene.load.send(&scene.current).await;
+        scene.server.freeze();
+        let Scene { load, current, .. } = &mut scene;
+        let sending = load.send_once(current);
+        assert!(tokio::time::timeout(Duration::from_secs(2), sending).await.is_err(), "a frozen process answered");
+        scene.server.thaw();
+        scene.load.send_the_rest(&scene.current).await;
+    }
+    scene.finish(0).await;
+}
