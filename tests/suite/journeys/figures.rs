@@ -39,8 +39,8 @@ impl Play {
         let requests = requests(podcast, midnight);
         let campaigns = [campaign(podcast, midnight, "TENOFF"), campaign(podcast, midnight, "TWENTYOFF")];
         let [mut early, mut middle] = campaigns;
-        early.placements = vec![placement("pre", (0, 100_000))];
-        middle.placements = vec![placement("mid", (1_000_000, 1_200_000))];
+        early.placements = vec![placement("pre", &episodes()[0].guid, (0, 100_000))];
+        middle.placements = vec![placement("mid", &episodes()[1].guid, (1_000_000, 1_200_000))];
         let campaigns = [early, middle];
         let impressions = impressions(&oracle(podcast), &requests, &campaigns, 0);
         Self { requests, campaigns, conversions: conversions(midnight), impressions }
@@ -79,8 +79,8 @@ fn minor(amount: i64) -> f64 {
     f64::from(i32::try_from(amount).expect("a small amount"))
 }
 
-fn placement(id: &str, bytes: (u64, u64)) -> Placement {
-    Placement { id: id.to_owned(), dynamic: false, bytes: Some(bytes), seconds: None }
+fn placement(id: &str, guid: &str, bytes: (u64, u64)) -> Placement {
+    Placement { id: id.to_owned(), guids: vec![guid.to_owned()], dynamic: false, bytes: Some(bytes), seconds: None }
 }
 
 fn campaign(podcast: &str, midnight: i64, code: &str) -> Campaign {
@@ -97,24 +97,28 @@ fn campaign(podcast: &str, midnight: i64, code: &str) -> Campaign {
     }
 }
 
-/// Twelve households: some hear all, some leave before the second ad, some come back, some load a file in pieces.
+/// Twelve households, each with both episodes, the one or the other first; some leave the second before its ad, some
+/// hear one again days later, and one loads a file in pieces.
 fn requests(podcast: &str, midnight: i64) -> Vec<Request> {
     let mut requests = Vec::new();
     for household in 1..=12_u8 {
-        for (day, length) in [(4, 4_800_000), (2, if household % 3 == 0 { 600_000 } else { 4_800_000 })] {
-            if day == 2 && household > 8 {
-                continue;
-            }
-            let hour = i64::from(household);
+        let second_is_short = household % 3 == 0;
+        let first_day = if household % 2 == 0 { 4 } else { 3 };
+        let mut heard =
+            vec![(0, first_day, 4_800_000), (1, 7 - first_day, if second_is_short { 600_000 } else { 9_600_000 })];
+        if household > 8 {
+            heard.push((0, 2, 4_800_000));
+        }
+        for (episode, day, bytes) in heard {
             let number = requests.len();
             requests.push(Request {
                 id: format!("heard-{number:03}"),
                 podcast: podcast.to_owned(),
-                url: episodes()[0].url.clone(),
-                at: midnight - day * DAY + hour * HOUR + SECOND,
+                url: episodes()[episode].url.clone(),
+                at: midnight - day * DAY + i64::from(household) * HOUR + SECOND,
                 method: "GET".to_owned(),
                 status: 200,
-                bytes_sent: Some(length),
+                bytes_sent: Some(bytes),
                 agent: Some(AGENTS[usize::from(household % 3)].0.to_owned()),
                 address: format!("198.51.100.{household}").parse().ok(),
                 ..Request::default()
@@ -122,7 +126,7 @@ fn requests(podcast: &str, midnight: i64) -> Vec<Request> {
         }
     }
     for (piece, (from, to)) in [(0_u64, 500_000), (500_000, 900_000), (900_000, 1_300_000)].into_iter().enumerate() {
-        let mut request = requests[0].clone();
+        let mut request = requests[1].clone();
         request.id = format!("piece-{piece}");
         request.address = "203.0.113.5".parse().ok();
         request.at += 60 * SECOND * i64::try_from(piece).expect("small");
@@ -174,7 +178,8 @@ pub(super) fn campaign_json(campaign: &Campaign, name: &str) -> Value {
         .iter()
         .map(|placement| {
             let (from, to) = placement.bytes.expect("known bytes");
-            json!({"id": placement.id, "position": "pre_roll", "dynamic": false, "from_byte": from, "to_byte": to})
+            json!({"id": placement.id, "position": "mid_roll", "episode_guids": placement.guids,
+                   "dynamic": false, "from_byte": from, "to_byte": to})
         })
         .collect();
     json!({
@@ -225,7 +230,7 @@ fn the_play_has_every_part() {
     for campaign in [0, 1] {
         let figures: Vec<Figures> = MODELS.iter().map(|model| play.figures(campaign, model)).collect();
         assert!(
-            figures.iter().all(|figures| figures.impressions > 10 && figures.revenue > 0 && figures.unattributed == 1)
+            figures.iter().all(|figures| figures.impressions > 5 && figures.revenue > 0 && figures.unattributed == 1)
         );
         assert!(figures[2].revenue != figures[0].revenue || figures[2].revenue != figures[1].revenue);
     }

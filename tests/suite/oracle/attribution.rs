@@ -27,6 +27,8 @@ pub(crate) struct Campaign {
 #[derive(Debug, Clone)]
 pub(crate) struct Placement {
     pub(crate) id: String,
+    /// The episodes that carry it.
+    pub(crate) guids: Vec<String>,
     /// Inserted when served: only where a request names it.
     pub(crate) dynamic: bool,
     pub(crate) bytes: Option<(u64, u64)>,
@@ -117,6 +119,9 @@ fn delivery(
     placement: &Placement,
 ) -> Option<usize> {
     let episode = oracle.episode_of(&requests[download.by], &judged[download.by])?;
+    if !placement.guids.contains(&episode.guid) {
+        return None;
+    }
     let size = file_size(&requests[download.by], episode)?;
     let mut members = download.helped.clone();
     let mut pieces: Vec<Got> = members.iter().map(|index| got(&requests[*index], episode)).collect();

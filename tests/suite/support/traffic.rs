@@ -18,7 +18,7 @@ pub(crate) const AGENTS: &[(&str, Kind)] = &[
     ("PlayerOfATest/2.1 (Linux)", Kind::Listener),
     ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", Kind::Bot),
     ("ExampleCrawler/1.0 (+https://crawler.example/)", Kind::Bot),
-    ("curl/8.5.0", Kind::BotLibrary),
+    ("Python/3.10 aiohttp/3.9.3", Kind::BotLibrary),
 ];
 
 /// Addresses of a data centre, as the published ranges have it.
