@@ -61,14 +61,15 @@ pub fn diff(old: &[Episode], new: &[Episode]) -> Vec<FeedChange> {
         };
         changes.extend(changes_of(before, episode));
     }
-    let gone = old.iter().filter(|episode| rest.by_guid.contains_key(episode.guid.as_str()));
+    let gone = old.iter().filter(|episode| rest.guids.contains_key(episode.guid.as_str()));
     changes.extend(gone.map(|episode| FeedChange::Removed { guid: episode.guid.clone() }));
     changes
 }
 
 fn changes_of(before: &Episode, after: &Episode) -> impl Iterator<Item = FeedChange> {
     let guid = || after.guid.clone();
-    let renamed = (before.guid != after.guid).then(|| FeedChange::GuidChanged { from: before.guid.clone(), to: guid() });
+    let renamed =
+        (before.guid != after.guid).then(|| FeedChange::GuidChanged { from: before.guid.clone(), to: guid() });
     let moved = (before.enclosure_url != after.enclosure_url).then(|| FeedChange::EnclosureChanged {
         guid: guid(),
         from: before.enclosure_url.clone(),
@@ -84,22 +85,22 @@ fn changes_of(before: &Episode, after: &Episode) -> impl Iterator<Item = FeedCha
 
 /// Old episodes whose identity is gone, to be found under a new one.
 struct Unmatched<'a> {
-    by_guid: HashMap<&'a str, &'a Episode>,
-    by_enclosure: HashMap<&'a str, &'a Episode>,
-    by_title: HashMap<(&'a str, Micros), &'a Episode>,
+    guids: HashMap<&'a str, &'a Episode>,
+    enclosures: HashMap<&'a str, &'a Episode>,
+    titles: HashMap<(&'a str, Micros), &'a Episode>,
 }
 
 impl<'a> Unmatched<'a> {
     fn of(old: &'a [Episode], new: &[Episode]) -> Self {
         let present: std::collections::HashSet<&str> = new.iter().map(|episode| episode.guid.as_str()).collect();
-        let mut unmatched = Self { by_guid: HashMap::new(), by_enclosure: HashMap::new(), by_title: HashMap::new() };
+        let mut unmatched = Self { guids: HashMap::new(), enclosures: HashMap::new(), titles: HashMap::new() };
         for episode in old.iter().filter(|episode| !present.contains(episode.guid.as_str())) {
-            unmatched.by_guid.insert(&episode.guid, episode);
+            unmatched.guids.insert(&episode.guid, episode);
             if let Some(url) = &episode.enclosure_url {
-                unmatched.by_enclosure.insert(url, episode);
+                unmatched.enclosures.insert(url, episode);
             }
             if let Some(key) = title_key(episode) {
-                unmatched.by_title.insert(key, episode);
+                unmatched.titles.insert(key, episode);
             }
         }
         unmatched
@@ -107,11 +108,11 @@ impl<'a> Unmatched<'a> {
 
     /// The old episode with the same file, else with the same title and time; each is given once.
     fn take_same(&mut self, episode: &Episode) -> Option<&'a Episode> {
-        let by_enclosure = episode.enclosure_url.as_deref().and_then(|url| self.by_enclosure.get(url).copied());
-        let by_title = || title_key(episode).and_then(|key| self.by_title.get(&key).copied());
-        let given = |found: &&Episode| self.by_guid.contains_key(found.guid.as_str());
+        let by_enclosure = episode.enclosure_url.as_deref().and_then(|url| self.enclosures.get(url).copied());
+        let by_title = || title_key(episode).and_then(|key| self.titles.get(&key).copied());
+        let given = |found: &&Episode| self.guids.contains_key(found.guid.as_str());
         let found = by_enclosure.filter(given).or_else(|| by_title().filter(given))?;
-        self.by_guid.remove(found.guid.as_str());
+        self.guids.remove(found.guid.as_str());
         Some(found)
     }
 }
@@ -137,7 +138,7 @@ mod tests {
             enclosure_length: None,
             enclosure_type: None,
             duration_seconds: None,
-            published_at: Some(Micros(title.len() as i64)),
+            published_at: Some(Micros(7)),
             image: None,
             season: None,
             number: None,

@@ -23,7 +23,9 @@ pub(super) struct Enclosure {
 impl Enclosure {
     fn is_media(&self) -> bool {
         let media_type = self.media_type.as_deref().unwrap_or_default();
-        ["audio/", "video/"].iter().any(|kind| media_type.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
+        ["audio/", "video/"]
+            .iter()
+            .any(|kind| media_type.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
     }
 }
 

@@ -32,8 +32,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], charset: Option<&str>, warnings: &mut 
     }
     match declared {
         Some(encoding) if encoding != UTF_8 => lossy(encoding, bytes, warnings),
-        Some(_) if mostly_utf8(bytes) => lossy(UTF_8, bytes, warnings),
-        None if mostly_utf8(bytes) => lossy(UTF_8, bytes, warnings),
+        _ if mostly_utf8(bytes) => lossy(UTF_8, bytes, warnings),
         _ => {
             warnings.add(Warning::EncodingGuessed);
             lossy(guess(bytes), bytes, warnings)

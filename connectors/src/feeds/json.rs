@@ -92,7 +92,8 @@ fn draft(item: Item, context: &mut Context) -> Draft {
         let Some(url) = context.url(&attachment.url.0) else { continue };
         let warnings = &mut context.warnings;
         let size = attachment.size_in_bytes.0.as_str();
-        draft.duration_seconds = draft.duration_seconds.or_else(|| duration(&attachment.duration_in_seconds.0, warnings));
+        draft.duration_seconds =
+            draft.duration_seconds.or_else(|| duration(&attachment.duration_in_seconds.0, warnings));
         draft.offer(Enclosure {
             url,
             length: if size.is_empty() { None } else { length(size, warnings) },

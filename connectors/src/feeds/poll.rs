@@ -77,7 +77,7 @@ pub async fn poll_feed(fetcher: &Fetcher, state: PollState, now: Micros, policy:
     request.etag.clone_from(&state.etag);
     request.last_modified.clone_from(&state.last_modified);
     let (kind, feed, verdict) = match fetcher.get(request).await {
-        Ok(fetched) => judge(fetched, now).await,
+        Ok(answer) => judge(answer, now).await,
         Err(error) => failed(PollFailure::Fetch(error), None),
     };
     PollOutcome { state: state.after(verdict, now, policy), feed, kind }
@@ -89,16 +89,16 @@ fn failed(failure: PollFailure, retry_after: Option<i64>) -> Judged {
     (PollKind::Failed(failure), None, Verdict::Failed { retry_after })
 }
 
-async fn judge(fetched: Fetched, now: Micros) -> Judged {
-    match fetched.status {
-        200 => read(fetched).await,
+async fn judge(answer: Fetched, now: Micros) -> Judged {
+    match answer.status {
+        200 => read(answer).await,
         304 => {
-            let fresh = fresh(fetched.permanent_url, fetched.cache_control.as_deref(), None);
+            let fresh = fresh(answer.permanent_url, answer.cache_control.as_deref(), None);
             (PollKind::NotModified, None, Verdict::Fresh(fresh))
         }
         410 => (PollKind::Gone, None, Verdict::Gone),
         status @ (429 | 503) => {
-            let wait = fetched.retry_after.and_then(|raw| retry_after(&raw, now));
+            let wait = answer.retry_after.and_then(|raw| retry_after(&raw, now));
             failed(PollFailure::Busy { status }, wait)
         }
         status => failed(PollFailure::Status { status }, None),
@@ -106,8 +106,8 @@ async fn judge(fetched: Fetched, now: Micros) -> Judged {
 }
 
 /// Parsing is work: it runs where blocking is allowed.
-async fn read(fetched: Fetched) -> Judged {
-    let Fetched { body, content_type, etag, last_modified, cache_control, final_url, permanent_url, .. } = fetched;
+async fn read(answer: Fetched) -> Judged {
+    let Fetched { body, content_type, etag, last_modified, cache_control, final_url, permanent_url, .. } = answer;
     let reading = tokio::task::spawn_blocking(move || parse(&body, content_type.as_deref(), &final_url));
     let feed = match reading.await {
         Ok(Ok(feed)) => feed,

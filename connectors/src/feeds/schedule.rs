@@ -89,7 +89,8 @@ impl PollState {
                     self.url = url;
                 }
                 if let Some(copy) = fresh.copy {
-                    (self.etag, self.last_modified, self.ttl_seconds) = (copy.etag, copy.last_modified, copy.ttl_seconds);
+                    (self.etag, self.last_modified, self.ttl_seconds) =
+                        (copy.etag, copy.last_modified, copy.ttl_seconds);
                     if copy.complete {
                         return self.stop(Stopped::Complete);
                     }

@@ -21,6 +21,7 @@ fn read(bytes: &[u8]) -> Result<Feed, FeedError> {
     parse(bytes, None, &base())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what most fields hold")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -43,7 +44,10 @@ fn rss_with_podcast_tags() {
     assert_eq!(newer.enclosure_url, some("https://cdn.example/tides/2.mp3?a=1&b=2"));
     assert_eq!((newer.enclosure_length, newer.duration_seconds), (Some(48_000_123), Some(3000)));
     assert_eq!(newer.published_at.unwrap().to_string(), "2026-01-06T04:00:00Z");
-    assert_eq!((newer.season, newer.number, newer.image.as_deref()), (Some(1), Some(2), Some("https://tides.example/2.jpg")));
+    assert_eq!(
+        (newer.season, newer.number, newer.image.as_deref()),
+        (Some(1), Some(2), Some("https://tides.example/2.jpg"))
+    );
     assert_eq!(older.guid, "tides-1");
     assert_eq!(older.enclosure_url, some("https://cdn.example/tides/1.mp3"));
     assert_eq!((older.enclosure_length, older.duration_seconds, older.published_at), (None, None, None));
@@ -60,7 +64,10 @@ fn the_older_formats() {
     assert_eq!(feed.episodes[0].identity, Identity::Link);
 
     let feed = read(fixture!("rss10.rdf")).unwrap();
-    assert_eq!((feed.format, feed.author, feed.image), (Format::Rdf, some("Cleo"), some("http://rdf.example/logo.png")));
+    assert_eq!(
+        (feed.format, feed.author, feed.image),
+        (Format::Rdf, some("Cleo"), some("http://rdf.example/logo.png"))
+    );
     assert_eq!(feed.episodes[0].guid, "urn:triples:1");
     assert_eq!(feed.episodes[0].published_at.unwrap().to_string(), "2005-03-01T09:00:00Z");
     assert!(feed.warnings.is_empty(), "{:?}", feed.warnings);
@@ -105,7 +112,9 @@ fn a_broken_feed_gives_what_can_be_read() {
     assert_eq!(first.link, some("http://fish.example/?a=1&b=2"));
     assert_eq!(first.enclosure_url, some("http://cdn.example/1.mp3?x=1&y=2"));
     assert_eq!((first.enclosure_length, first.published_at), (None, None));
-    for warning in [Warning::NotWellFormed, Warning::UnknownEntity, Warning::BadDate, Warning::BadLength, Warning::DuplicateGuid] {
+    for warning in
+        [Warning::NotWellFormed, Warning::UnknownEntity, Warning::BadDate, Warning::BadLength, Warning::DuplicateGuid]
+    {
         assert!(feed.warnings.count(warning) > 0, "{warning}");
     }
 }

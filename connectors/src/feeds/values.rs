@@ -106,9 +106,9 @@ pub(super) fn duration(raw: &str, warnings: &mut Warnings) -> Option<u32> {
 }
 
 fn read_duration(raw: &str) -> Option<u32> {
-    let whole = raw.split_once('.').map_or(Some(raw), |(whole, fraction)| {
-        fraction.bytes().all(|digit| digit.is_ascii_digit()).then_some(whole)
-    })?;
+    let whole = raw
+        .split_once('.')
+        .map_or(Some(raw), |(whole, fraction)| fraction.bytes().all(|digit| digit.is_ascii_digit()).then_some(whole))?;
     let mut total: u32 = 0;
     for (place, part) in whole.split(':').enumerate() {
         let value: u32 = part.trim().parse().ok()?;
@@ -139,8 +139,15 @@ mod tests {
     fn durations_in_every_spelling() {
         let mut warnings = Warnings::default();
         let cases = [
-            ("01:02:03", Some(3723)), ("62:03", Some(3723)), ("3723", Some(3723)), (" 3723.9 ", Some(3723)),
-            ("1:2:3", Some(3723)), ("00:59:59.500", Some(3599)), ("0", None), ("00:00:00", None), ("", None),
+            ("01:02:03", Some(3723)),
+            ("62:03", Some(3723)),
+            ("3723", Some(3723)),
+            (" 3723.9 ", Some(3723)),
+            ("1:2:3", Some(3723)),
+            ("00:59:59.500", Some(3599)),
+            ("0", None),
+            ("00:00:00", None),
+            ("", None),
         ];
         for (raw, seconds) in cases {
             assert_eq!(duration(raw, &mut warnings), seconds, "{raw}");

@@ -16,8 +16,9 @@ use super::values::Context;
 use super::warning::Warning;
 use super::xml_fields::{feed_field, item_field};
 
-/// Open elements; a deeper document is refused. Real feeds with embedded XHTML stay under 40.
-const MAX_DEPTH: usize = 256;
+/// Open elements; a deeper document is refused. Real feeds stay under 10, with embedded XHTML under 40. The cost of
+/// a stray end tag grows with it.
+const MAX_DEPTH: usize = 100;
 
 /// Attributes of one element, namespace declarations included; more refuse the document.
 const MAX_ATTRIBUTES: usize = 256;
@@ -25,6 +26,9 @@ const MAX_ATTRIBUTES: usize = 256;
 /// Bytes of text kept per open element; the rest is dropped (descriptions are not kept anyway).
 /// Larger than every field's own limit, so that a field that is cut here is also found too long there.
 const MAX_ELEMENT_TEXT: usize = 8 * 1024;
+
+/// Bytes of an entity's name; what is longer is no reference, and an attribute full of `&` costs linear time.
+const MAX_REFERENCE: usize = 32;
 
 /// Times that reading goes on behind a place that is no XML at all; then what was read so far is the feed.
 const MAX_RESTARTS: usize = 16;
@@ -191,8 +195,9 @@ impl Walk {
     }
 
     fn end(&mut self, name: &str) {
-        let Some(place) = self.open.iter().rposition(|element| element.name.eq_ignore_ascii_case(name)) else {
-            if self.feed.is_some() && !NEVER_CLOSED.iter().any(|open| name.eq_ignore_ascii_case(open)) {
+        let name = name.to_ascii_lowercase();
+        let Some(place) = self.open.iter().rposition(|element| element.name == name) else {
+            if self.feed.is_some() && !NEVER_CLOSED.contains(&name.as_str()) {
                 self.context.warnings.add(Warning::NotWellFormed);
             }
             return;
@@ -206,11 +211,11 @@ impl Walk {
     fn close_down_to(&mut self, place: usize) {
         while self.open.len() > place {
             let Some(element) = self.open.pop() else { return };
-            self.close(element);
+            self.close(&element);
         }
     }
 
-    fn close(&mut self, element: Element) {
+    fn close(&mut self, element: &Element) {
         let Some(collector) = &mut self.feed else { return };
         if let Some((_, draft)) = self.item.take_if(|(place, _)| *place == self.open.len()) {
             collector.push(draft, &mut self.context.warnings);
@@ -218,13 +223,12 @@ impl Walk {
         }
         let Some(parent) = self.open.last() else { return };
         match &mut self.item {
-            Some((place, draft)) if *place + 1 == self.open.len() => item_field(draft, &element, &mut self.context),
-            Some(_) => {}
-            None if is_container(parent) => feed_field(&mut collector.feed, None, &element, &mut self.context),
+            Some((place, draft)) if *place + 1 == self.open.len() => item_field(draft, element, &mut self.context),
+            None if is_container(parent) => feed_field(&mut collector.feed, None, element, &mut self.context),
             None if self.open.len() > 1 && is_container(&self.open[self.open.len() - 2]) => {
-                feed_field(&mut collector.feed, Some(parent.local()), &element, &mut self.context);
+                feed_field(&mut collector.feed, Some(parent.local()), element, &mut self.context);
             }
-            None => {}
+            _ => {}
         }
         let is_item = self.item.as_ref().is_some_and(|(place, _)| *place + 1 == self.open.len());
         if let Some(parent) = self.open.last_mut()
@@ -267,15 +271,12 @@ impl Walk {
         let mut rest = raw;
         while let Some((before, behind)) = rest.split_once('&') {
             text.push_str(before);
-            match behind.split_once(';').filter(|(name, _)| is_name(name)) {
-                Some((name, behind)) => {
-                    self.resolve(name, &mut text);
-                    rest = behind;
-                }
-                None => {
-                    text.push('&');
-                    rest = behind;
-                }
+            rest = behind;
+            if let Some(name) = reference_name(behind) {
+                self.resolve(name, &mut text);
+                rest = &behind[name.len() + 1..];
+            } else {
+                text.push('&');
             }
         }
         text.push_str(rest);
@@ -309,8 +310,12 @@ fn local_is(key: &str, name: &str) -> bool {
     key.rsplit_once(':').map_or(key, |(_, local)| local).eq_ignore_ascii_case(name)
 }
 
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'#')
+/// The name in `name;…`.
+fn reference_name(text: &str) -> Option<&str> {
+    let end = text.bytes().take(MAX_REFERENCE).position(|byte| byte == b';')?;
+    let name = &text[..end];
+    let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'#');
+    (letters && !name.is_empty()).then_some(name)
 }
 
 fn append(text: &mut String, more: &str) {

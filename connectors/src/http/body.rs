@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use reqwest::Response;
-use reqwest::header::CONTENT_ENCODING;
+use reqwest::header::{CONTENT_ENCODING, HeaderValue};
 
 use super::fetch::FetchError;
 
@@ -17,7 +17,7 @@ pub(super) async fn read(mut response: Response, limit: usize) -> Result<Bytes, 
         return Err(FetchError::TooLarge { limit });
     }
     let sink = Capped { bytes: Vec::new(), limit, full: false };
-    let mut decoder = match response.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    let mut decoder = match response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"" | b"identity") => Decoder::Plain(sink),
         Some(b"gzip" | b"x-gzip") => Decoder::Gzip(Box::new(MultiGzDecoder::new(sink))),
         Some(_) => return Err(FetchError::Unreadable(io::Error::other("a content encoding that was not asked for"))),

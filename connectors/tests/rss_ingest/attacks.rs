@@ -70,7 +70,7 @@ async fn test_rss_ingest_cuts_a_dripping_body_at_the_deadline() {
     let url = server.on("/drip", Answer::Forever(head, Some(Duration::from_millis(20))));
     let request = FetchRequest { deadline: Duration::from_millis(300), ..FetchRequest::new(url) };
     assert!(matches!(fetcher().get(request).await, Err(FetchError::TimedOut)));
-    let url = server.on("/silent", Answer::Forever(Vec::new(), Some(Duration::from_secs(3600))));
+    let url = server.on("/silent", Answer::Forever(Vec::new(), Some(Duration::from_hours(1))));
     let request = FetchRequest { deadline: Duration::from_millis(300), ..FetchRequest::new(url) };
     assert!(matches!(fetcher().get(request).await, Err(FetchError::TimedOut)));
 }

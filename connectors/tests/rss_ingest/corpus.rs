@@ -60,8 +60,14 @@ async fn test_rss_ingest_reads_our_fixtures() {
     let server = Server::start().await;
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/feeds");
     let expected = [
-        ("podcast.xml", 2), ("rss091.xml", 3), ("rss10.rdf", 1), ("atom.xml", 2), ("feed.json", 2),
-        ("broken.xml", 5), ("truncated.xml", 2), ("laughs.xml", 1),
+        ("podcast.xml", 2),
+        ("rss091.xml", 3),
+        ("rss10.rdf", 1),
+        ("atom.xml", 2),
+        ("feed.json", 2),
+        ("broken.xml", 5),
+        ("truncated.xml", 2),
+        ("laughs.xml", 1),
     ];
     for (file, items) in expected {
         assert_eq!(poll_file(&server, &fixtures.join(file)).await.unwrap().items_seen, items, "{file}");
@@ -92,7 +98,8 @@ async fn test_rss_ingest_keeps_guids_over_time_and_hosts() {
     let server = Server::start().await;
     let poll = async |file: &str| poll_file(&server, &feeds.join("timeseries").join(file)).await.unwrap().episodes;
     let days: [&str; 5] = ["13", "16", "17", "18", "19"];
-    let mut series = vec![("deprogram_2022-01-10_art19.xml".to_owned(), "deprogram_2026-02-13_buzzsprout.xml.gz".to_owned())];
+    let mut series =
+        vec![("deprogram_2022-01-10_art19.xml".to_owned(), "deprogram_2026-02-13_buzzsprout.xml.gz".to_owned())];
     let day = |day: &str| format!("103fm_2026-08-{day}_he.xml");
     series.extend(days.windows(2).map(|pair| (day(pair[0]), day(pair[1]))));
     for (before, after) in series {

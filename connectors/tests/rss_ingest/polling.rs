@@ -24,7 +24,8 @@ fn wait(outcome: &PollOutcome) -> i64 {
 #[tokio::test]
 async fn test_rss_ingest_asks_conditionally_and_takes_304() {
     let server = Server::start().await;
-    let headers = [("ETag", "\"v1\""), ("Last-Modified", "Tue, 06 Jan 2026 05:00:00 GMT"), ("Cache-Control", "max-age=7200")];
+    let headers =
+        [("ETag", "\"v1\""), ("Last-Modified", "Tue, 06 Jan 2026 05:00:00 GMT"), ("Cache-Control", "max-age=7200")];
     let url = server.on("/feed", Answer::new(200, &headers, &feed(3)));
     let first = poll_url(url).await;
     assert!(matches!(first.kind, PollKind::Fetched));
@@ -88,7 +89,8 @@ async fn test_rss_ingest_stops_when_gone_or_complete() {
     let outcome = poll_url(server.on("/gone", Answer::new(410, &[], b""))).await;
     assert!(matches!(outcome.kind, PollKind::Gone));
     assert_eq!((outcome.state.stopped, outcome.state.next_poll_at), (Some(Stopped::Gone), None));
-    let complete = b"<rss><channel><podcast:updateFrequency complete=\"true\"/><item><guid>last</guid></item></channel></rss>";
+    let complete =
+        b"<rss><channel><podcast:updateFrequency complete=\"true\"/><item><guid>last</guid></item></channel></rss>";
     let outcome = poll_url(server.on("/complete", Answer::new(200, &[], complete))).await;
     assert_eq!(outcome.feed.unwrap().episodes.len(), 1);
     assert_eq!((outcome.state.stopped, outcome.state.next_poll_at), (Some(Stopped::Complete), None));

@@ -106,7 +106,7 @@ async fn write(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
                         tokio::time::sleep(pause).await;
                         stream.write_all(b"x").await?;
                     }
-                    None => stream.write_all(&[b'x'; 64 * 1024]).await?,
+                    None => stream.write_all(&[b'x'; 16 * 1024]).await?,
                 }
             }
         }
@@ -120,8 +120,8 @@ pub(crate) fn fetcher() -> Fetcher {
 
 /// A small feed with `count` episodes.
 pub(crate) fn feed(count: usize) -> Vec<u8> {
-    let items: String = (0..count).map(|number| format!("<item><guid>episode-{number}</guid></item>")).collect();
-    format!("<rss version=\"2.0\"><channel><title>Local</title>{items}</channel></rss>").into_bytes()
+    let items: Vec<_> = (0..count).map(|number| format!("<item><guid>episode-{number}</guid></item>")).collect();
+    format!("<rss version=\"2.0\"><channel><title>Local</title>{}</channel></rss>", items.concat()).into_bytes()
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
