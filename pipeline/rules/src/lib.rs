@@ -7,11 +7,16 @@
 //! condition beside it; a list is a row in `lists.rs`.
 
 pub mod agents;
+pub mod credit;
+pub mod delivery;
 pub mod filter;
+pub mod interval;
 pub mod lists;
 pub mod named;
 pub mod patterns;
 pub mod ranges;
+pub mod rates;
 pub mod safe_list;
+pub mod spend;
 pub mod verdict;
 pub mod window;

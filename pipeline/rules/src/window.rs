@@ -12,9 +12,9 @@
 //! of `(t − 24 h, t]` outside every earlier window.
 //!
 //! [`evaluate`] judges one UTC day from what the day before left ([`Carry`]). What it says is a function
-//! of the *set* of touches, and a row's verdict looks no further than its own day: bytes that were not
-//! enough by midnight stay `below_threshold`, even if they help a rolling window of the next day. So
-//! days are judged forwards only, and a frozen day never changes.
+//! of the *set* of touches; downloads are decided forwards only. One thing looks back over a single
+//! midnight: bytes that were not enough in their own day may help a rolling window of the next. As long
+//! as their day is open, [`helped_before`] says which rows become `part_of`; a frozen day keeps its verdicts.
 
 mod carry;
 mod need;
@@ -130,13 +130,36 @@ pub fn evaluate(carry: &Carry, touches: &[Touch], out: &mut Vec<Outcome>) -> Car
     let Some(midnight) = touches.first().map(|touch| touch.at.day().next().start()) else {
         return Carry::default();
     };
-    run(Window::UtcDay, &Rolling::default(), touches, out);
+    run(Window::UtcDay, carry.rolling(Window::UtcDay), touches, out);
     let first = run(Window::FirstTouch, &carry.first_touch, touches, out);
     let last = run(Window::LastTouch, &carry.last_touch, touches, out);
     for outcome in out.iter_mut() {
         outcome.verdict = verdict(outcome.roles, touches);
     }
     Carry { first_touch: first.leave(midnight), last_touch: last.leave(midnight) }
+}
+
+/// Rows of the day before whose bytes helped a download of this day, with the row that they helped, the
+/// earliest first. Such a row's verdict becomes [`TouchVerdict::PartOf`] unless it is `Counted` or
+/// `PartOf` already. `carry`, `touches` and `outcomes` are those of one [`evaluate`].
+#[must_use]
+pub fn helped_before(carry: &Carry, touches: &[Touch], outcomes: &[Outcome]) -> Vec<(u64, u64)> {
+    let mut helped: Vec<(usize, u64)> = Vec::new();
+    for window in [Window::FirstTouch, Window::LastTouch] {
+        let completing = outcomes.iter().position(|outcome| outcome.counted(window));
+        if let (Rolling::Pending(carried), Some(i)) = (carry.rolling(window), completing) {
+            let live = carried.iter().filter(|touch| touch.at > touches[i].at.plus(-DAY));
+            helped.extend(live.map(|touch| (i, touch.row)));
+        }
+    }
+    helped.sort_unstable();
+    let mut rows: Vec<(u64, u64)> = Vec::with_capacity(helped.len());
+    for (i, row) in helped {
+        if !rows.iter().any(|(known, _)| *known == row) {
+            rows.push((row, touches[i].row));
+        }
+    }
+    rows
 }
 
 fn run<'a>(window: Window, carried: &'a Rolling, touches: &'a [Touch], out: &mut [Outcome]) -> Pass<'a> {

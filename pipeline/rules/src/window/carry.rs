@@ -2,6 +2,7 @@
 
 use castback_schemas::Micros;
 
+use super::Window;
 use super::need::Need;
 use super::touch::Touch;
 use super::union::Union;
@@ -73,6 +74,17 @@ impl Open {
 pub struct InvalidCarry;
 
 impl Carry {
+    /// What reaches over midnight in `window`; nothing does in [`Window::UtcDay`].
+    #[must_use]
+    pub fn rolling(&self, window: Window) -> &Rolling {
+        static NOTHING: Rolling = Rolling::Pending(Vec::new());
+        match window {
+            Window::UtcDay => &NOTHING,
+            Window::FirstTouch => &self.first_touch,
+            Window::LastTouch => &self.last_touch,
+        }
+    }
+
     /// Whether nothing reaches over midnight.
     #[must_use]
     pub fn is_empty(&self) -> bool {

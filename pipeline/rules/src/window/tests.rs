@@ -25,21 +25,28 @@ fn ranged(at: i64, row: u64, start: u64, end: u64) -> Touch {
 
 /// Judges a sequence of any length day by day, every carry through its bytes.
 fn day_by_day(touches: &[Touch]) -> Vec<Outcome> {
+    judge(touches).0
+}
+
+/// The outcomes, and what [`helped_before`] says of all days.
+fn judge(touches: &[Touch]) -> (Vec<Outcome>, Vec<(u64, u64)>) {
     let mut sorted = touches.to_vec();
     sorted.sort_by_key(|touch| (touch.at, touch.row));
     let (mut carry, mut previous) = (Carry::default(), None);
-    let (mut all, mut out) = (Vec::new(), Vec::new());
+    let (mut all, mut out, mut back) = (Vec::new(), Vec::new(), Vec::new());
     for day in sorted.chunk_by(|a, b| a.at.day() == b.at.day()) {
         let today = day[0].at.day();
         if previous != Some(today.previous()) {
             carry = Carry::default();
         }
-        carry = evaluate(&carry, day, &mut out);
+        let next = evaluate(&carry, day, &mut out);
+        back.extend(helped_before(&carry, day, &out));
+        carry = next;
         assert_eq!(Carry::from_bytes(&carry.to_bytes()).as_ref(), Ok(&carry));
         previous = Some(today);
         all.append(&mut out);
     }
-    all
+    (all, back)
 }
 
 fn totals(touches: &[Touch]) -> [usize; 3] {
@@ -76,6 +83,7 @@ fn half_before_midnight_and_half_after_counts_in_the_rolling_windows_only() {
     let touches = [ranged(at(0, 23, 0), 1, 0, 50), ranged(at(1, 1, 0), 2, 50, 100)];
     assert_eq!(totals(&touches), [0, 1, 1]);
     assert_eq!(verdicts(&touches), [TouchVerdict::BelowThreshold, TouchVerdict::Counted]);
+    assert_eq!(judge(&touches).1, [(1, 2)], "as long as its day is open, the first row is part of the second");
 }
 
 #[test]
@@ -175,10 +183,8 @@ mod reference {
             if touch.bytes.is_empty() || !need.met_by(bytes) {
                 continue;
             }
-            for helper in used {
-                if touches[helper].at.day() == touch.at.day() && !touches[helper].bytes.is_empty() {
-                    roles[helper] = Role::Helps(i);
-                }
+            for helper in used.into_iter().filter(|j| !touches[*j].bytes.is_empty()) {
+                roles[helper] = Role::Helps(i);
             }
             roles[i] = Role::Completes;
             windows.push((t, if window == Window::UtcDay { day_end } else { t + DAY }, touch.row));
@@ -211,18 +217,28 @@ proptest! {
 
     #[test]
     fn day_by_day_is_the_whole_sequence_read_literally(touches in touches()) {
-        let outcomes = day_by_day(&touches);
+        let (outcomes, back) = judge(&touches);
+        let day_start = |i: usize| touches.iter().position(|touch| touch.at.day() == touches[i].at.day()).unwrap();
+        let mut expected_back = Vec::new();
         for window in Window::ALL {
             let expected = reference::roles(window, &touches);
-            let day_start = |i: usize| touches.iter().position(|touch| touch.at.day() == touches[i].at.day()).unwrap();
             for (i, outcome) in outcomes.iter().enumerate() {
-                let role = match outcome.role(window) {
-                    Role::Helps(of) => Role::Helps(of + day_start(i)),
-                    other => other,
-                };
-                prop_assert_eq!(role, expected[i], "{:?} touch {}", window, i);
+                match (outcome.role(window), expected[i]) {
+                    (Role::Helps(of), expected) => prop_assert_eq!(Role::Helps(of + day_start(i)), expected),
+                    (role, Role::Helps(of)) if touches[of].at.day() != touches[i].at.day() => {
+                        prop_assert_eq!(role, Role::Outside);
+                        expected_back.push((i, of));
+                    }
+                    (role, expected) => prop_assert_eq!(role, expected, "{:?} touch {}", window, i),
+                }
             }
         }
+        expected_back.sort_unstable();
+        expected_back.dedup_by_key(|(i, _)| *i);
+        let index = |named: u64| touches.iter().position(|touch| touch.row == named).unwrap();
+        let mut back: Vec<_> = back.into_iter().map(|(row, of)| (index(row), index(of))).collect();
+        back.sort_unstable();
+        prop_assert_eq!(back, expected_back);
     }
 
     #[test]

@@ -1,0 +1,214 @@
+//! Which ads a download delivered, and by which request.
+//!
+//! An ad is delivered only inside a valid download, once per download and window: by the first request,
+//! from the completing one on, after which all of the ad's bytes are in the union of the download's requests
+//! (those that helped, the completing one, those inside the window). Every request is of one UTC day, so
+//! one that runs across midnight delivers once; over midnight, [`Carry`] remembers the union.
+//!
+//! The ad's bytes, in this order: those that a request of the download names in `ads`; the placement's;
+//! its start and duration × bitrate, after the header; else the whole file ([`Delivery::position_unknown`]).
+//! A baked-in ad needs all of its bytes as a dynamic one does. A dynamic one is never assumed without `ads`.
+
+use castback_schemas::campaign::Placement;
+use castback_schemas::time::DAY;
+
+use crate::window::{Carry, EpisodeFacts, Outcome, Role, Rolling, Touch, Union, Window};
+
+/// A UTC day of one listener and episode as [`evaluate`](crate::window::evaluate) judged it.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedDay<'a> {
+    /// What the day before left.
+    pub carry: &'a Carry,
+    /// The day's touches.
+    pub touches: &'a [Touch],
+    /// Their outcomes.
+    pub outcomes: &'a [Outcome],
+}
+
+/// The ads that an episode may carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Ads<'a> {
+    /// The placements, of any number of campaigns.
+    pub placements: &'a [&'a Placement],
+    /// What the feed says of the file.
+    pub episode: EpisodeFacts,
+    /// The file's size, if known ([`EpisodeFacts::file_size`]).
+    pub file: Option<u64>,
+}
+
+/// An ad that a request's `ads` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedAd {
+    /// Index of the placement in [`Ads::placements`].
+    pub placement: usize,
+    /// First byte.
+    pub from: u64,
+    /// Byte after the last.
+    pub to: u64,
+}
+
+/// An ad delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Index of the touch with which ad and download were complete.
+    pub touch: usize,
+    /// Index of the placement in [`Ads::placements`].
+    pub placement: usize,
+    /// In which windows, in the order of [`Window::ALL`].
+    pub windows: [bool; 3],
+    /// Nobody knows the ad's bytes: the whole file was taken for them.
+    pub position_unknown: bool,
+}
+
+/// Where an ad lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Bytes { from: u64, to: u64 },
+    WholeFile,
+}
+
+impl Place {
+    /// Whether all of the ad's bytes are in `union`; the whole file holds every ad.
+    fn is_in(self, union: &Union, file: Option<u64>) -> bool {
+        match self {
+            Self::Bytes { from, to } => union.placed.covers(from, to) || file.is_some() && union.is_whole(file),
+            Self::WholeFile => union.is_whole(file),
+        }
+    }
+}
+
+/// The ads delivered on a day, in order of touch and placement. `named` gives the ads that a touch (by
+/// index) names.
+pub fn deliveries<N, I>(day: &JudgedDay<'_>, ads: &Ads<'_>, named: N) -> Vec<Delivery>
+where
+    N: Fn(usize) -> I,
+    I: IntoIterator<Item = NamedAd>,
+{
+    let mut all: Vec<Delivery> = Vec::new();
+    if ads.placements.is_empty() {
+        return all;
+    }
+    for window in Window::ALL {
+        let mut walk = Walk::new(window, day, ads);
+        for (i, outcome) in day.outcomes.iter().enumerate() {
+            match outcome.role(window) {
+                Role::Completes => walk.begin(i, &named),
+                Role::Inside(_) => walk.join(i, named(i)),
+                Role::Helps(_) | Role::Outside => continue,
+            }
+            walk.deliver(i, &mut all);
+        }
+    }
+    all.sort_unstable_by_key(|delivery| (delivery.touch, delivery.placement));
+    all.dedup_by(|other, kept| {
+        let same = (other.touch, other.placement) == (kept.touch, kept.placement);
+        if same {
+            for (kept, other) in kept.windows.iter_mut().zip(other.windows) {
+                *kept |= other;
+            }
+            kept.position_unknown |= other.position_unknown;
+        }
+        same
+    });
+    all
+}
+
+/// One window's downloads of the day, one after the other.
+struct Walk<'a> {
+    window: Window,
+    day: &'a JudgedDay<'a>,
+    ads: &'a Ads<'a>,
+    union: Union,
+    /// Ads named by the requests of the running download.
+    named: Vec<NamedAd>,
+    /// By placement: delivered by the running download.
+    done: Vec<bool>,
+    /// The union at midnight of a download that came over it: an ad in it was delivered before.
+    before: Option<Union>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(window: Window, day: &'a JudgedDay<'a>, ads: &'a Ads<'a>) -> Self {
+        let before = match day.carry.rolling(window) {
+            Rolling::Open(open) => Some(open.union.clone()),
+            Rolling::Pending(_) => None,
+        };
+        let union = before.clone().unwrap_or_default();
+        Self { window, day, ads, union, named: Vec::new(), done: vec![false; ads.placements.len()], before }
+    }
+
+    /// A new download: all that helped it, and the request that completes it.
+    fn begin<I: IntoIterator<Item = NamedAd>>(&mut self, i: usize, named: impl Fn(usize) -> I) {
+        self.union = Union::default();
+        self.named.clear();
+        self.done.fill(false);
+        self.before = None;
+        let since = self.day.touches[i].at.plus(-DAY);
+        // Requests waited at midnight, so no window was open: this is the day's only download.
+        if let Rolling::Pending(carried) = self.day.carry.rolling(self.window) {
+            for touch in carried.iter().filter(|touch| touch.at > since) {
+                self.union.add(touch);
+            }
+        }
+        for helper in 0..i {
+            if self.day.outcomes[helper].role(self.window) == Role::Helps(i) {
+                self.join(helper, named(helper));
+            }
+        }
+        self.join(i, named(i));
+    }
+
+    fn join(&mut self, i: usize, named: impl IntoIterator<Item = NamedAd>) {
+        self.union.add(&self.day.touches[i]);
+        self.named.extend(named);
+    }
+
+    fn deliver(&mut self, i: usize, all: &mut Vec<Delivery>) {
+        for placement in 0..self.ads.placements.len() {
+            if self.done[placement] {
+                continue;
+            }
+            let mut named = self.named.iter().filter(|ad| ad.placement == placement).peekable();
+            let place = if named.peek().is_some() {
+                named.map(|ad| Place::Bytes { from: ad.from, to: ad.to }).find(|place| self.holds(*place))
+            } else {
+                self.ads.place(placement).filter(|place| self.holds(*place))
+            };
+            let Some(place) = place else { continue };
+            self.done[placement] = true;
+            if self.before.as_ref().is_some_and(|before| place.is_in(before, self.ads.file)) {
+                continue;
+            }
+            let windows = Window::ALL.map(|window| window == self.window);
+            all.push(Delivery { touch: i, placement, windows, position_unknown: place == Place::WholeFile });
+        }
+    }
+
+    fn holds(&self, place: Place) -> bool {
+        place.is_in(&self.union, self.ads.file)
+    }
+}
+
+impl Ads<'_> {
+    /// Where a baked-in ad lies; `None` for a dynamic one.
+    fn place(&self, placement: usize) -> Option<Place> {
+        let ad = self.placements.get(placement).filter(|ad| !ad.dynamic)?;
+        let given = ad.from_byte.zip(ad.to_byte).filter(|(from, to)| from < to);
+        Some(given.or_else(|| self.by_bitrate(ad)).map_or(Place::WholeFile, |(from, to)| Place::Bytes { from, to }))
+    }
+
+    /// Start and duration × bitrate, after the header, rounded outwards and kept inside the file.
+    fn by_bitrate(&self, ad: &Placement) -> Option<(u64, u64)> {
+        let (start, seconds) = ad.start_seconds.zip(ad.duration_seconds)?;
+        let length = u128::from(self.episode.length?);
+        let duration = u128::from(self.episode.duration_s.filter(|duration| *duration > 0)?);
+        let from = length * u128::from(start) / duration;
+        let to = (length * (u128::from(start) + u128::from(seconds))).div_ceil(duration);
+        let after_header = |byte: u128| u64::try_from(byte).ok()?.checked_add(self.episode.header_bytes);
+        let (from, to) = (after_header(from)?, after_header(to)?.min(self.file.unwrap_or(u64::MAX)));
+        (from < to).then_some((from, to))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use castback_schemas::Micros;
+use castback_schemas::campaign::Position;
+use castback_schemas::time::HOUR;
+use proptest::prelude::*;
+
+use super::*;
+use crate::ranges::Bytes;
+use crate::window::{Need, evaluate};
+
+const FILE: u64 = 1000;
+
+fn baked_in(bytes: Option<(u64, u64)>, seconds: Option<(u32, u32)>) -> Placement {
+    Placement {
+        id: String::new(),
+        position: Position::MidRoll,
+        episode_guids: None,
+        dynamic: false,
+        start_seconds: seconds.map(|(start, _)| start),
+        duration_seconds: seconds.map(|(_, length)| length),
+        from_byte: bytes.map(|(from, _)| from),
+        to_byte: bytes.map(|(_, to)| to),
+    }
+}
+
+fn dynamic() -> Placement {
+    Placement { dynamic: true, ..baked_in(Some((0, 10)), None) }
+}
+
+/// A request at an hour since the epoch; a download needs 100 of 1000 bytes, or 100 s of sound.
+fn touch(hour: i64, start: u64, end: u64) -> Touch {
+    let row = hour.unsigned_abs();
+    Touch { at: Micros(hour * HOUR), row, bytes: Bytes::Range { start, end }, need: Need::bytes(100) }
+}
+
+/// (touch, placement, windows, position unknown) of one day after another; touches count on.
+fn run(
+    days: &[&[Touch]],
+    placements: &[Placement],
+    named: &[(usize, NamedAd)],
+) -> Vec<(usize, usize, [bool; 3], bool)> {
+    let placements: Vec<&Placement> = placements.iter().collect();
+    let episode = EpisodeFacts { length: Some(FILE), duration_s: Some(1000), header_bytes: 0 };
+    let ads = Ads { placements: &placements, episode, file: Some(FILE) };
+    let (mut carry, mut all, mut before) = (Carry::default(), Vec::new(), 0);
+    for touches in days {
+        let mut outcomes = Vec::new();
+        let next = evaluate(&carry, touches, &mut outcomes);
+        let day = JudgedDay { carry: &carry, touches, outcomes: &outcomes };
+        let of = |i: usize| named.iter().filter(move |(touch, _)| *touch == before + i).map(|(_, ad)| *ad);
+        for found in deliveries(&day, &ads, of) {
+            all.push((before + found.touch, found.placement, found.windows, found.position_unknown));
+        }
+        before += touches.len();
+        carry = next;
+    }
+    all
+}
+
+const ALL: [bool; 3] = [true; 3];
+
+#[test]
+fn an_ad_is_delivered_with_the_request_that_completes_its_bytes() {
+    let ads = [baked_in(Some((0, 50)), None), baked_in(Some((150, 250)), None), baked_in(Some((900, 1000)), None)];
+    let touches = [touch(1, 0, 60), touch(2, 60, 200), touch(3, 200, 300), touch(4, 0, 300)];
+    assert_eq!(run(&[&touches], &ads, &[]), [(1, 0, ALL, false), (2, 1, ALL, false)]);
+}
+
+#[test]
+fn without_a_download_nothing_is_delivered() {
+    assert_eq!(run(&[&[touch(1, 0, 99)]], &[baked_in(Some((0, 50)), None)], &[]), []);
+}
+
+#[test]
+fn start_and_duration_place_an_ad_by_the_bitrate() {
+    let ad = [baked_in(None, Some((200, 30)))];
+    assert_eq!(run(&[&[touch(1, 0, 229)]], &ad, &[]), []);
+    assert_eq!(run(&[&[touch(1, 200, 301)]], &ad, &[]), [(0, 0, ALL, false)]);
+}
+
+#[test]
+fn an_ad_of_unknown_position_needs_the_whole_file() {
+    let ad = [baked_in(None, None), baked_in(None, Some((5000, 30)))];
+    assert_eq!(run(&[&[touch(1, 0, 999)]], &ad, &[]), []);
+    assert_eq!(run(&[&[touch(1, 0, 999), touch(2, 500, 1000)]], &ad, &[]), [(1, 0, ALL, true), (1, 1, ALL, true)]);
+}
+
+#[test]
+fn a_dynamic_ad_is_delivered_only_where_it_is_named() {
+    let ad = [dynamic()];
+    let named = |to| NamedAd { placement: 0, from: 100, to };
+    assert_eq!(run(&[&[touch(1, 0, 1000)]], &ad, &[]), []);
+    assert_eq!(run(&[&[touch(1, 0, 150)]], &ad, &[(0, named(150))]), [(0, 0, ALL, false)]);
+    assert_eq!(run(&[&[touch(1, 0, 150)]], &ad, &[(0, named(151))]), [], "all of its bytes");
+    let split = [touch(1, 0, 60), touch(2, 60, 200)];
+    assert_eq!(run(&[&split], &ad, &[(0, named(200))]), [(1, 0, ALL, false)], "a helping request may name it");
+}
+
+#[test]
+fn the_bytes_that_a_request_names_go_before_the_placements() {
+    let named = NamedAd { placement: 0, from: 500, to: 600 };
+    assert_eq!(run(&[&[touch(1, 0, 300)]], &[baked_in(Some((0, 10)), None)], &[(0, named)]), []);
+}
+
+#[test]
+fn over_midnight_a_window_delivers_once() {
+    let ads = [baked_in(Some((0, 50)), None), baked_in(Some((150, 250)), None)];
+    let (evening, morning) = ([touch(22, 0, 150)], [touch(25, 0, 300)]);
+    let rolling = [false, true, true];
+    assert_eq!(
+        run(&[&evening, &morning], &ads, &[]),
+        [(0, 0, ALL, false), (1, 0, [true, false, false], false), (1, 1, ALL, false)],
+    );
+    let halves = (&[touch(22, 0, 60)][..], &[touch(25, 60, 120)][..]);
+    assert_eq!(run(&[halves.0, halves.1], &ads, &[]), [(1, 0, rolling, false)]);
+}
+
+#[test]
+fn without_a_size_a_200_holds_everything_of_unknown_position() {
+    let placement = baked_in(None, None);
+    let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default(), file: None };
+    let touches = [Touch { need: Need::WHOLE, ..touch(1, 0, 5) }];
+    let mut outcomes = Vec::new();
+    evaluate(&Carry::default(), &touches, &mut outcomes);
+    let day = JudgedDay { carry: &Carry::default(), touches: &touches, outcomes: &outcomes };
+    assert_eq!(deliveries(&day, &ads, |_| None).len(), 1);
+}
+
+proptest! {
+    /// A download that has all of the file has delivered every baked-in ad, each once.
+    #[test]
+    fn the_whole_file_delivers_each_ad_once(cuts in prop::collection::btree_set(1_u64..FILE, 0..6), ads in prop::collection::vec((0_u64..FILE, 1_u64..200), 1..5)) {
+        let ads: Vec<_> = ads.into_iter().map(|(from, long)| baked_in(Some((from, (from + long).min(FILE))), None)).collect();
+        let edges: Vec<u64> = std::iter::once(0).chain(cuts).chain([FILE]).collect();
+        let touches: Vec<_> = edges.windows(2).zip(1..).map(|(pair, hour)| touch(hour, pair[0], pair[1])).collect();
+        let mut found: Vec<_> = run(&[&touches], &ads, &[]).into_iter().map(|(_, placement, windows, _)| (placement, windows)).collect();
+        found.sort_unstable();
+        prop_assert_eq!(found, (0..ads.len()).map(|placement| (placement, ALL)).collect::<Vec<_>>());
+    }
+}
