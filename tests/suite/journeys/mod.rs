@@ -2,6 +2,7 @@
 
 mod access_logs;
 mod bad_input;
+mod feeds;
 mod figures;
 mod hostile_sql;
 mod outbound;

@@ -15,7 +15,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
 struct State {
-    pages: BTreeMap<String, String>,
+    pages: BTreeMap<String, Vec<u8>>,
     asked: Vec<String>,
 }
 
@@ -38,19 +38,24 @@ impl FeedHost {
 
     /// Publishes a page; returns its URL.
     pub(crate) fn publish(&self, path: &str, body: &str) -> String {
+        self.publish_bytes(path, "content-type: application/rss+xml\r\n", body.as_bytes())
+    }
+
+    /// Publishes any bytes with these header lines; returns their URL.
+    pub(crate) fn publish_bytes(&self, path: &str, headers: &str, body: &[u8]) -> String {
         let length = body.len();
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/rss+xml\r\ncontent-length: {length}\r\n");
-        self.answer(path, &format!("{head}connection: close\r\n\r\n{body}"))
+        let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+        self.answer(path, [head.as_bytes(), body].concat())
     }
 
     /// Publishes a redirect; returns its URL.
     pub(crate) fn redirect(&self, path: &str, to: &str) -> String {
         let head = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-        self.answer(path, &head)
+        self.answer(path, head.into_bytes())
     }
 
-    fn answer(&self, path: &str, response: &str) -> String {
-        self.state.lock().expect("no poison").pages.insert(path.to_owned(), response.to_owned());
+    fn answer(&self, path: &str, response: Vec<u8>) -> String {
+        self.state.lock().expect("no poison").pages.insert(path.to_owned(), response);
         format!("http://{}{path}", self.address)
     }
 
@@ -98,8 +103,8 @@ async fn respond(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result
         state.asked.push(path.clone());
         state.pages.get(&path).cloned()
     };
-    let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned();
-    stream.write_all(response.unwrap_or(missing).as_bytes()).await?;
+    let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    stream.write_all(&response.unwrap_or_else(|| missing.into())).await?;
     stream.shutdown().await
 }
 
