@@ -1,6 +1,6 @@
 //! Episodes, and all their versions: what rules judge requests by, as of the request's time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use castback_schemas::Micros;
 use castback_schemas::id::{AccountId, EpisodeId, PodcastId};
@@ -102,13 +102,17 @@ pub(crate) async fn upsert(
     (ids, now): (Vec<EpisodeId>, i64),
 ) -> Result<Vec<EpisodeId>> {
     let mut known = known(tx, owner.1).await?;
+    let mut seen = HashSet::new();
     let mut new = Vec::new();
     let mut changed = Vec::new();
     for (episode, id) in polled.into_iter().zip(ids) {
-        let before = episode.renamed_from.and_then(|guid| known.remove(&guid)).or_else(|| known.remove(&episode.facts.guid));
-        match before {
-            // A guid that comes twice in a feed is taken once: the first stands.
-            None if new.iter().any(|(_, facts): &(EpisodeId, EpisodeFacts)| facts.guid == episode.facts.guid) => {}
+        // A guid that comes twice in a feed is taken once: the first stands.
+        if !seen.insert(episode.facts.guid.clone()) {
+            continue;
+        }
+        // A guid that is known is that episode's, whatever it was renamed from.
+        let renamed = |known: &mut HashMap<String, _>| episode.renamed_from.and_then(|guid| known.remove(&guid));
+        match known.remove(&episode.facts.guid).or_else(|| renamed(&mut known)) {
             None => new.push((id, episode.facts)),
             Some((id, facts)) if facts != episode.facts => changed.push((id, episode.facts)),
             Some(_) => {}

@@ -1,0 +1,19 @@
+//! One suite over both databases. The PostgreSQL half needs a server: set
+//! `CASTBACK_TEST_POSTGRES_URL` and run with `--include-ignored`; without the variable it fails.
+
+#[macro_use]
+mod harness;
+
+mod campaigns;
+mod commits;
+mod concurrency;
+mod directory;
+mod installation;
+mod keys;
+mod operations;
+mod people;
+mod podcasts;
+mod reports;
+mod segments;
+mod separation;
+mod units;

@@ -1,0 +1,47 @@
+//! Leases of units.
+
+use std::collections::HashSet;
+
+use crate::harness::units;
+
+on_every_database! {
+    async fn a_unit_has_one_owner_until_its_lease_ends(house) {
+        let catalogue = &house.catalogue;
+        catalogue.ensure_units(&units(4)).await.unwrap();
+        catalogue.ensure_units(&units(4)).await.unwrap();
+        let first = catalogue.take("a", 3).await.unwrap();
+        assert_eq!(first.iter().map(|held| held.epoch).collect::<Vec<_>>(), [1, 1, 1]);
+        let second = catalogue.take("b", 9).await.unwrap();
+        assert_eq!(second.len(), 1);
+        assert!(catalogue.take("b", 9).await.unwrap().is_empty());
+
+        house.sql("UPDATE units SET lease_until = 0 WHERE owner = 'a'").await;
+        let taken = catalogue.take("b", 9).await.unwrap();
+        assert_eq!(taken.iter().map(|held| held.epoch).collect::<Vec<_>>(), [2, 2, 2]);
+        let before: Vec<_> = first.iter().map(|held| (held.unit, held.epoch)).collect();
+        assert!(catalogue.renew(&before).await.unwrap().is_empty(), "a's epoch is gone");
+        let owners: HashSet<_> = catalogue.units().await.unwrap().into_iter().map(|unit| unit.owner).collect();
+        assert_eq!(owners, HashSet::from([Some("b".to_owned())]));
+    }
+
+    async fn a_lease_is_renewed_and_given_back(house) {
+        let catalogue = &house.catalogue;
+        let held: Vec<_> = house.held(2, "a").await.iter().map(|held| (held.unit, held.epoch)).collect();
+        house.sql("UPDATE units SET lease_until = 0").await;
+        let mut renewed = catalogue.renew(&held).await.unwrap();
+        renewed.sort();
+        assert_eq!(renewed, units(2));
+        assert!(catalogue.take("b", 2).await.unwrap().is_empty());
+        catalogue.release(&held[..1]).await.unwrap();
+        let taken = catalogue.take("b", 2).await.unwrap();
+        assert_eq!((taken.len(), taken[0].unit), (1, held[0].0));
+        assert!(catalogue.renew(&[]).await.unwrap().is_empty());
+    }
+
+    async fn the_holder_of_the_directory_takes_all_at_once(house) {
+        house.held(3, "crashed").await;
+        let all = house.catalogue.take_all("b").await.unwrap();
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().all(|held| held.epoch == 2));
+    }
+}
