@@ -1,1 +1,3 @@
 //! castback-api
+
+pub mod render;
