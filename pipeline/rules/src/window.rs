@@ -232,7 +232,6 @@ impl<'a> Pass<'a> {
             }
         }
         out[i].roles[self.window as usize] = Role::Completes;
-        self.carried = &[];
         self.open = Some(Open { since: touch.at, row: touch.row, union: std::mem::take(&mut self.union) });
     }
 

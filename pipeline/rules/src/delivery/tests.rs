@@ -115,6 +115,17 @@ fn over_midnight_a_window_delivers_once() {
 }
 
 #[test]
+fn the_next_download_of_a_day_delivers_anew() {
+    let ads = [baked_in(Some((0, 50)), None), baked_in(Some((150, 250)), None)];
+    let day = [touch(34, 150, 250), touch(47, 0, 300)];
+    assert_eq!(
+        run(&[&[touch(22, 0, 150)], &day], &ads, &[])[1..],
+        [(1, 1, ALL, false), (2, 0, [true, true, false], false), (2, 1, [false, true, false], false)],
+        "the last touch's window is still open",
+    );
+}
+
+#[test]
 fn without_a_size_a_200_holds_everything_of_unknown_position() {
     let placement = baked_in(None, None);
     let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default(), file: None };

@@ -87,6 +87,19 @@ fn half_before_midnight_and_half_after_counts_in_the_rolling_windows_only() {
 }
 
 #[test]
+fn of_two_counted_rows_the_earlier_names_its_helper() {
+    let touches = [
+        ranged(at(0, 23, 0), 1, 0, 40),
+        ranged(at(1, 1, 0), 2, 40, 50),
+        ranged(at(1, 2, 0), 3, 50, 60),
+        ranged(at(1, 3, 0), 4, 60, 100),
+    ];
+    assert_eq!(totals(&touches), [1, 1, 1]);
+    let part_of = TouchVerdict::PartOf { of: 3 };
+    assert_eq!(verdicts(&touches)[1..], [part_of, TouchVerdict::Counted, TouchVerdict::Counted]);
+}
+
+#[test]
 fn a_repeat_after_midnight_names_the_row_of_the_day_before() {
     let mut early = whole(at(1, 3, 0), 9);
     early.bytes = Bytes::Range { start: 0, end: 5 };
