@@ -41,7 +41,8 @@ pub struct NewRecord {
 pub struct Record {
     /// Its place in its slot of the topic.
     pub offset: i64,
-    /// When the log took it; never goes backwards within a slot of a topic.
+    /// When the log took it. Never goes backwards within a slot of the embedded log; on Kafka as
+    /// far as the brokers' clocks agree.
     pub appended_at: Micros,
     /// The owner as its header says; `None` if the header is absent or is no id, as outside
     /// producers may leave it.

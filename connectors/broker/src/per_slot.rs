@@ -21,6 +21,11 @@ impl<T> PerSlot<T> {
     pub(crate) fn get_mut(&mut self, topic: Topic, slot: Slot) -> Option<&mut T> {
         index(topic, slot).and_then(|index| self.0.get_mut(index))
     }
+
+    /// Does something with every cell.
+    pub(crate) fn each(&self, act: impl FnMut(&T)) {
+        self.0.iter().for_each(act);
+    }
 }
 
 fn index(topic: Topic, slot: Slot) -> Option<usize> {

@@ -142,11 +142,15 @@ impl Iterator for Entry {
 }
 
 fn put_varint(to: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        to.push((n & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = n.to_le_bytes();
         n >>= 7;
+        if n == 0 {
+            to.push(low);
+            return;
+        }
+        to.push(low | 0x80);
     }
-    to.push(n as u8);
 }
 
 fn take_varint(from: &mut Bytes) -> Option<u64> {
@@ -208,8 +212,7 @@ mod tests {
         fn a_cut_entry_is_corrupt_and_never_a_panic(parts in parts(), cut in 0..10_000_usize) {
             let bytes = pack(&parts).seal(0, Micros(0));
             let cut = cut % bytes.len();
-            let read = Entry::open(bytes.slice(..cut))
-                .and_then(|entry| entry.collect::<Result<Vec<_>, _>>());
+            let read = Entry::open(bytes.slice(..cut)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
             prop_assert_eq!(read, Err(CorruptEntry));
         }
     }

@@ -9,6 +9,8 @@
 
 mod appender;
 mod entry;
+#[cfg(test)]
+mod full_disk;
 mod keyspaces;
 mod shared;
 mod space;
@@ -37,6 +39,8 @@ const QUEUE: usize = 8192;
 
 /// The lowest offset of a slot that someone still needs.
 pub type Floors = HashMap<(Topic, Slot), i64>;
+
+type Positions = HashMap<(Topic, Slot), i64>;
 
 /// Sizes of the embedded log, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +102,7 @@ pub struct EmbeddedLog {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     finished: Mutex<Option<oneshot::Receiver<()>>>,
     waiting: Arc<Semaphore>,
-    advice: Mutex<HashMap<String, HashMap<(Topic, Slot), i64>>>,
+    advice: Mutex<HashMap<String, Positions>>,
 }
 
 impl EmbeddedLog {

@@ -105,8 +105,8 @@ async fn append_times_never_go_back_even_when_the_clock_does() {
 async fn what_does_not_fit_the_queue_is_refused_as_overloaded() {
     let bed = Bed { options: EmbeddedOptions { queue_bytes: 100, ..Default::default() }, ..Bed::new() };
     let log = bed.open();
-    let long = "x".repeat(200).leak();
-    let refused = log.append(records(TOPIC, &[long])).await.unwrap_err();
+    let too_much = "x".repeat(200).leak();
+    let refused = log.append(records(TOPIC, &[too_much])).await.unwrap_err();
     assert!(matches!(refused, AppendError::Overloaded) && refused.retryable());
     log.append(records(TOPIC, &["short"])).await.unwrap();
     log.close().await;

@@ -1,27 +1,30 @@
 //! What every log promises, checked against each of them.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::{
+    AppendError, EmbeddedLog, EmbeddedOptions, Ends, KafkaLog, KafkaOptions, Log, MAX_APPEND_BYTES, MAX_RECORD_BYTES,
+    NewRecord, ReadError, ReadLimits, Record,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
-use castback_broker::{
-    AppendError, EmbeddedLog, EmbeddedOptions, Ends, Log, MAX_APPEND_BYTES, MAX_RECORD_BYTES, NewRecord, ReadError,
-    ReadLimits, Record,
-};
 use castback_schemas::id::AccountId;
 use castback_schemas::time::SystemClock;
-use castback_schemas::topic::{SLOTS, Slot, Topic};
+use castback_schemas::topic::{SLOTS, Slot, TOPICS, Topic};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use uuid::Uuid;
 
 const TOPIC: Topic = Topic::ListenerRequests;
 const SLOT: Slot = Slot(3);
 /// Longer than anything here takes; a test that needs it has failed.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A log to be tested, and what only its kind can do.
-#[async_trait]
-trait Bed: Send + Sync {
+#[async_trait(?Send)]
+trait Bed {
     /// Opens the log, the same one each time.
     async fn open(&self) -> Arc<dyn Log>;
     /// Closes every log opened.
@@ -30,27 +33,60 @@ trait Bed: Send + Sync {
 
 struct Embedded {
     dir: tempfile::TempDir,
-    open: tokio::sync::Mutex<Vec<Arc<EmbeddedLog>>>,
+    open: RefCell<Vec<Arc<EmbeddedLog>>>,
 }
 
 impl Embedded {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), open: tokio::sync::Mutex::default() }
+        Self { dir: tempfile::tempdir().unwrap(), open: RefCell::default() }
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Bed for Embedded {
     async fn open(&self) -> Arc<dyn Log> {
         let options = EmbeddedOptions::default();
         let log = EmbeddedLog::open(self.dir.path(), Arc::new(SystemClock), options).unwrap();
         let log = Arc::new(log);
-        self.open.lock().await.push(Arc::clone(&log));
+        self.open.borrow_mut().push(Arc::clone(&log));
         log
     }
 
     async fn close(&self) {
-        for log in self.open.lock().await.drain(..) {
+        for log in self.open.take() {
+            log.close().await;
+        }
+    }
+}
+
+struct Kafka {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    open: RefCell<Vec<Arc<KafkaLog>>>,
+}
+
+impl Kafka {
+    fn new() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        for spec in TOPICS {
+            // The cluster of the library's tests cannot be asked to create topics.
+            cluster.create_topic(spec.name, i32::from(SLOTS), 1).unwrap();
+        }
+        Self { cluster, open: RefCell::default() }
+    }
+}
+
+#[async_trait(?Send)]
+impl Bed for Kafka {
+    async fn open(&self) -> Arc<dyn Log> {
+        let brokers = self.cluster.bootstrap_servers();
+        let log = KafkaLog::new(KafkaOptions { brokers, ..KafkaOptions::default() }).unwrap();
+        let log = Arc::new(log);
+        self.open.borrow_mut().push(Arc::clone(&log));
+        log
+    }
+
+    async fn close(&self) {
+        for log in self.open.take() {
             log.close().await;
         }
     }
@@ -62,6 +98,15 @@ macro_rules! conformance {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 let bed = super::Embedded::new();
+                super::$case(&bed).await;
+                super::Bed::close(&bed).await;
+            })+
+        }
+
+        mod kafka {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let bed = super::Kafka::new();
                 super::$case(&bed).await;
                 super::Bed::close(&bed).await;
             })+

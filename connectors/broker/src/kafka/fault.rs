@@ -1,0 +1,54 @@
+//! What can fail between this process and the cluster.
+
+use std::sync::Arc;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::log::{AppendError, ReadError};
+
+/// What failed on the cluster, or on the way to it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("a client could not be made from the settings")]
+    Client(#[source] KafkaError),
+    #[error("the cluster did not say which topics it has")]
+    Metadata(#[source] KafkaError),
+    #[error("topics could not be created")]
+    Create(#[source] KafkaError),
+    #[error("topic {topic} could not be created")]
+    CreateTopic {
+        topic: String,
+        #[source]
+        code: RDKafkaErrorCode,
+    },
+    #[error("topic {topic} has {found} partitions instead of {expected}")]
+    Partitions { topic: String, found: usize, expected: usize },
+    #[error("a record was not delivered")]
+    Deliver(#[source] KafkaError),
+    #[error("the producer went away before a record was delivered")]
+    Undelivered,
+    #[error("the ends of a slot could not be asked for")]
+    Ends(#[source] KafkaError),
+    #[error("a position could not be taken")]
+    Assign(#[source] KafkaError),
+    #[error("records could not be fetched")]
+    Fetch(#[source] KafkaError),
+    #[error("the cluster sent neither records nor the end of the slot")]
+    Silent,
+    #[error("the advice was not taken")]
+    Advise(#[source] KafkaError),
+    #[error("a task broke off")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+impl From<Fault> for AppendError {
+    fn from(fault: Fault) -> Self {
+        Self::Unavailable { source: Arc::new(fault) }
+    }
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> Self {
+        Self::Unavailable { source: Arc::new(fault) }
+    }
+}

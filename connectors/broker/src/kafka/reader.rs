@@ -1,0 +1,202 @@
+//! Reading: consumers that stand at a position of one slot, kept for the next read.
+//!
+//! A consumer is assigned its partition, it never subscribes: who reads what is settled by leases.
+//! Reading in sequence finds the consumer where it stopped, its queue filled ahead; only a jump
+//! assigns anew. Two groups that read one slot get a consumer each.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use castback_schemas::id::AccountId;
+use castback_schemas::time::Micros;
+use castback_schemas::topic::{Slot, Topic};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::{Message as _, Offset, Timestamp, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::admin::PATIENCE;
+use super::fault::Fault;
+use super::{ACCOUNT_HEADER, KafkaOptions};
+use crate::log::{Ends, ReadError, ReadLimits, Record};
+use crate::per_slot::PerSlot;
+
+/// Idle consumers kept for a slot: one for each group that reads it, and one to spare. A further
+/// one is made for its read and then closed.
+const IDLE: usize = 4;
+
+/// The consumers that are not reading just now.
+pub(super) struct Readers {
+    options: Arc<KafkaOptions>,
+    idle: PerSlot<Mutex<Vec<Reader>>>,
+}
+
+impl Readers {
+    pub(super) fn new(options: Arc<KafkaOptions>) -> Self {
+        Self { options, idle: PerSlot::new(Mutex::default) }
+    }
+
+    /// Reads; blocks until there are records or the wait is over.
+    pub(super) fn read(
+        &self,
+        (topic, slot): (Topic, Slot),
+        from: i64,
+        limits: ReadLimits,
+    ) -> Result<Vec<Record>, ReadError> {
+        let idle = self.idle.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
+        let mut reader = match take(idle, from) {
+            Some(reader) => reader,
+            None => Reader::new(&self.options, topic, slot)?,
+        };
+        let records = reader.read(from, limits)?;
+        // After an error the reader is dropped instead: a new one starts clean.
+        let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE {
+            idle.push(reader);
+        }
+        Ok(records)
+    }
+
+    /// Closes all idle consumers.
+    pub(super) fn clear(&self) {
+        self.idle.each(|idle| idle.lock().unwrap_or_else(PoisonError::into_inner).clear());
+    }
+}
+
+/// The reader that stands at `from`, else the one that was used least lately.
+fn take(idle: &Mutex<Vec<Reader>>, from: i64) -> Option<Reader> {
+    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+    let there = idle.iter().position(|reader| reader.next == Some(from));
+    let any = (idle.len() == IDLE).then_some(0);
+    there.or(any).map(|index| idle.remove(index))
+}
+
+struct Reader {
+    consumer: BaseConsumer,
+    topic: String,
+    partition: i32,
+    /// The offset it will deliver next; `None` before its first position.
+    next: Option<i64>,
+    /// Whether it has seen the end of the slot, and nothing since.
+    at_end: bool,
+}
+
+impl Reader {
+    fn new(options: &KafkaOptions, topic: Topic, slot: Slot) -> Result<Self, Fault> {
+        let consumer = options.reader().create().map_err(Fault::Client)?;
+        let partition = i32::from(slot.0);
+        Ok(Self { consumer, topic: options.topic(topic), partition, next: None, at_end: false })
+    }
+
+    fn read(&mut self, from: i64, limits: ReadLimits) -> Result<Vec<Record>, ReadError> {
+        if self.next != Some(from) {
+            self.jump(from)?;
+        }
+        let deadline = Instant::now() + limits.wait;
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while bytes < limits.max_bytes.max(1) {
+            // What has been fetched already is taken without waiting.
+            let wait = if records.is_empty() { self.wait(deadline) } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                None if !records.is_empty() || self.at_end => break,
+                None => return Err(Fault::Silent.into()),
+                Some(Ok(message)) => {
+                    let record = record(&message);
+                    bytes += record.key.len() + record.value.len();
+                    (self.next, self.at_end) = (Some(record.offset + 1), false);
+                    records.push(record);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) if !records.is_empty() => {
+                    self.at_end = true;
+                    break;
+                }
+                // The end is known now; whatever comes within the wait is still to be read.
+                Some(Err(KafkaError::PartitionEOF(_))) => self.at_end = true,
+                Some(Err(error)) if records.is_empty() => return Err(self.explain(error)),
+                // What came before the error is good; the next read meets it again.
+                Some(Err(_)) => {
+                    self.next = None;
+                    break;
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// At the end as long as the caller wants; else until the cluster must have answered.
+    fn wait(&self, deadline: Instant) -> Duration {
+        if self.at_end { deadline.saturating_duration_since(Instant::now()) } else { PATIENCE }
+    }
+
+    fn jump(&mut self, from: i64) -> Result<(), ReadError> {
+        // Asked first, since librdkafka gives meanings of its own to odd offsets.
+        let ends = ends(&self.consumer, &self.topic, self.partition)?;
+        if !ends.admits(from) {
+            return Err(ReadError::outside(ends));
+        }
+        let mut position = TopicPartitionList::with_capacity(1);
+        position.add_partition_offset(&self.topic, self.partition, Offset::Offset(from)).map_err(Fault::Assign)?;
+        self.consumer.assign(&position).map_err(Fault::Assign)?;
+        (self.next, self.at_end) = (Some(from), false);
+        Ok(())
+    }
+
+    fn explain(&self, error: KafkaError) -> ReadError {
+        let lost = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+        if error.rdkafka_error_code().is_some_and(|code| lost.contains(&code)) {
+            match ends(&self.consumer, &self.topic, self.partition) {
+                Ok(ends) if !self.next.is_some_and(|next| ends.admits(next)) => {
+                    return ReadError::outside(ends);
+                }
+                Ok(_) => {}
+                Err(fault) => return fault.into(),
+            }
+        }
+        Fault::Fetch(error).into()
+    }
+}
+
+/// Asks the cluster for the ends of a slot; blocks.
+///
+/// Not by librdkafka's query for watermarks: when one of its two requests fails and the other does
+/// not, it answers with the one twice, and a good position would seem to lie outside the log.
+pub(super) fn ends(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<Ends, Fault> {
+    let ask = |end: Offset| {
+        let mut question = TopicPartitionList::with_capacity(1);
+        question.add_partition_offset(topic, partition, end).map_err(Fault::Ends)?;
+        let answer = consumer.offsets_for_times(question, PATIENCE).map_err(Fault::Ends)?;
+        let answer = answer.find_partition(topic, partition).ok_or(Fault::Silent)?;
+        answer.error().map_err(Fault::Ends)?;
+        match answer.offset() {
+            Offset::Offset(offset) => Ok(offset),
+            _ => Err(Fault::Silent),
+        }
+    };
+    Ok(Ends { start: ask(Offset::Beginning)?, end: ask(Offset::End)? })
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice).unwrap_or_default();
+    Record {
+        offset: message.offset(),
+        appended_at: appended_at(message.timestamp()),
+        account: account(message),
+        key: copy(message.key()),
+        value: copy(message.payload()),
+    }
+}
+
+/// The brokers' append time. A topic that somebody else created may carry the producers' own
+/// times instead; then those have to do.
+fn appended_at(timestamp: Timestamp) -> Micros {
+    Micros(timestamp.to_millis().unwrap_or(0).saturating_mul(1000))
+}
+
+fn account(message: &BorrowedMessage<'_>) -> Option<AccountId> {
+    let headers = message.headers()?;
+    let header = headers.iter().find(|header| header.key == ACCOUNT_HEADER)?;
+    std::str::from_utf8(header.value?).ok()?.parse().ok()
+}

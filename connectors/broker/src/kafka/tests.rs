@@ -1,0 +1,162 @@
+//! What only Kafka can do to a log: fail for a while, and carry records of others.
+
+use std::time::Duration;
+
+use crate::{AppendError, KafkaLog, KafkaOptions, Log, NewRecord, ReadError, ReadLimits, Record};
+use bytes::Bytes;
+use castback_schemas::id::AccountId;
+use castback_schemas::topic::{SLOTS, Slot, TOPICS, Topic};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use uuid::Uuid;
+
+const TOPIC: Topic = Topic::Conversions;
+const SLOT: Slot = Slot(9);
+const LIMITS: ReadLimits = ReadLimits { max_bytes: usize::MAX, wait: Duration::from_secs(30) };
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+fn cluster(partitions: u16) -> Cluster {
+    let cluster = MockCluster::new(1).unwrap();
+    for spec in TOPICS {
+        cluster.create_topic(&format!("test.{}", spec.name), i32::from(partitions), 1).unwrap();
+    }
+    cluster
+}
+
+fn open(cluster: &Cluster) -> KafkaLog {
+    let brokers = cluster.bootstrap_servers();
+    let prefix = "test.".to_owned();
+    KafkaLog::new(KafkaOptions { brokers, prefix, ..KafkaOptions::default() }).unwrap()
+}
+
+fn records(values: &[&'static str]) -> Vec<NewRecord> {
+    let account = AccountId::from_uuid(Uuid::from_bytes([7; 16]));
+    let value = |v: &&'static str| Bytes::from_static(v.as_bytes());
+    let key = Bytes::from_static(b"key");
+    let record = |v| NewRecord { topic: TOPIC, slot: SLOT, account, key: key.clone(), value: value(v) };
+    values.iter().map(record).collect()
+}
+
+/// Reads until `count` records are there.
+async fn read(log: &KafkaLog, from: i64, count: usize) -> Vec<Record> {
+    let mut all: Vec<Record> = Vec::new();
+    while all.len() < count {
+        let next = all.last().map_or(from, |record| record.offset + 1);
+        let some = log.read(TOPIC, SLOT, next, LIMITS).await.unwrap();
+        assert!(!some.is_empty(), "{} of {count} records", all.len());
+        all.extend(some);
+    }
+    all
+}
+
+fn values(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|record| std::str::from_utf8(&record.value).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_delivery_is_unavailable_and_the_next_append_goes_on() {
+    let cluster = cluster(SLOTS);
+    let log = open(&cluster);
+    assert_eq!(log.append(records(&["before"])).await.unwrap(), [0]);
+    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD];
+    cluster.request_errors(RDKafkaApiKey::Produce, &refused);
+    let error = log.append(records(&["refused"])).await.unwrap_err();
+    assert!(matches!(error, AppendError::Unavailable { .. }) && error.retryable(), "{error:?}");
+    log.append(records(&["after"])).await.unwrap();
+    assert_eq!(values(&read(&log, 0, 2).await), ["before", "after"]);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_fault_of_the_broker_is_not_even_noticed() {
+    let cluster = cluster(SLOTS);
+    let log = open(&cluster);
+    let passing = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 2];
+    cluster.request_errors(RDKafkaApiKey::Produce, &passing);
+    assert_eq!(log.append(records(&["a", "b"])).await.unwrap(), [0, 1]);
+    assert_eq!(values(&read(&log, 0, 2).await), ["a", "b"]);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_question_or_fetch_the_same_position_goes_on() {
+    let cluster = cluster(SLOTS);
+    let log = open(&cluster);
+    log.append(records(&["a"])).await.unwrap();
+    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &refused);
+    let error = log.read(TOPIC, SLOT, 0, LIMITS).await.unwrap_err();
+    assert!(matches!(error, ReadError::Unavailable { .. }) && error.retryable(), "{error:?}");
+    assert_eq!(values(&read(&log, 0, 1).await), ["a"]);
+    cluster.request_errors(RDKafkaApiKey::Fetch, &refused);
+    log.append(records(&["b"])).await.unwrap();
+    // Whether the fetch ahead or the read itself meets the error is open.
+    let read = match log.read(TOPIC, SLOT, 1, LIMITS).await {
+        Err(ReadError::Unavailable { .. }) => log.read(TOPIC, SLOT, 1, LIMITS).await,
+        other => other,
+    };
+    assert_eq!(values(&read.unwrap()), ["b"]);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_may_be_made_before_its_cluster_is_up() {
+    let cluster = cluster(SLOTS);
+    cluster.broker_down(1).unwrap();
+    let log = open(&cluster);
+    let error = log.append(records(&["too early"])).await.unwrap_err();
+    assert!(matches!(error, AppendError::Unavailable { .. }), "{error:?}");
+    cluster.broker_up(1).unwrap();
+    assert_eq!(log.append(records(&["up"])).await.unwrap(), [0]);
+    log.close().await;
+    assert!(matches!(log.append(records(&["closed"])).await, Err(AppendError::Closed)));
+    assert!(matches!(log.read(TOPIC, SLOT, 0, LIMITS).await, Err(ReadError::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_readers_of_one_slot_do_not_disturb_each_other() {
+    let cluster = cluster(SLOTS);
+    let log = open(&cluster);
+    log.append(records(&["a", "b", "c"])).await.unwrap();
+    let one = ReadLimits { max_bytes: 1, ..LIMITS };
+    for (position, value) in [(0, "a"), (2, "c"), (1, "b"), (0, "a"), (1, "b"), (2, "c")] {
+        let read = log.read(TOPIC, SLOT, position, one).await.unwrap();
+        assert_eq!((read[0].offset, values(&read)), (position, vec![value]));
+    }
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_others_may_lack_an_account() {
+    let cluster = cluster(SLOTS);
+    let log = open(&cluster);
+    let mut config = ClientConfig::new();
+    let producer: FutureProducer = config.set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    let header = |value| Header { key: "account_id", value: Some(value) };
+    let id = "018f0000-0000-7000-8000-000000000001";
+    for headers in
+        [OwnedHeaders::new(), OwnedHeaders::new().insert(header("nobody")), OwnedHeaders::new().insert(header(id))]
+    {
+        let record = FutureRecord::<[u8], [u8]>::to("test.conversions").partition(9).headers(headers);
+        producer.send(record, Duration::from_secs(30)).await.unwrap();
+    }
+    let read = read(&log, 0, 3).await;
+    let accounts: Vec<_> = read.iter().map(|record| record.account).collect();
+    assert_eq!(accounts, [None, None, Some(id.parse().unwrap())]);
+    assert!(read.iter().all(|record| record.key.is_empty() && record.value.is_empty()));
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_another_shape_is_refused() {
+    let cluster = cluster(SLOTS / 2);
+    let log = open(&cluster);
+    let error = log.append(records(&["x"])).await.unwrap_err();
+    let AppendError::Unavailable { source } = error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("has 8 partitions instead of 16"), "{source}");
+    log.close().await;
+}
