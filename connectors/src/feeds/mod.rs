@@ -35,15 +35,11 @@ pub enum FeedError {
     /// Neither RSS, RDF, Atom nor JSON Feed.
     #[error("the document is not a podcast feed")]
     NotAFeed,
-    /// Elements nested deeper than any feed has them.
-    #[error("the document is nested deeper than {limit} elements")]
-    TooDeep {
-        /// The limit.
-        limit: usize,
-    },
-    /// More attributes on one element than any feed has.
-    #[error("an element has more than {limit} attributes")]
-    TooManyAttributes {
+    /// It goes beyond what any feed has, and would cost more than it can be worth.
+    #[error("the document has more than {limit} {what}")]
+    Excessive {
+        /// What there is too much of.
+        what: &'static str,
         /// The limit.
         limit: usize,
     },

@@ -160,10 +160,16 @@ fn oversized_structures_are_refused() {
         write!(namespaces, " xmlns:a{number}='http://www.w3.org/2005/Atom'").unwrap();
     }
     for document in [attributes + "/></channel></rss>", namespaces + "/>"] {
-        assert!(matches!(read(document.as_bytes()), Err(FeedError::TooManyAttributes { .. })));
+        assert!(matches!(read(document.as_bytes()), Err(FeedError::Excessive { limit: 256, .. })));
     }
     let deep = format!("<rss><channel>{}", "<a>".repeat(100_000));
-    assert!(matches!(read(deep.as_bytes()), Err(FeedError::TooDeep { .. })));
+    assert!(matches!(read(deep.as_bytes()), Err(FeedError::Excessive { limit: 100, .. })));
+    let wide = format!("<rss><channel>{}", "<a/>".repeat(1_000_001));
+    assert!(matches!(read(wide.as_bytes()), Err(FeedError::Excessive { limit: 1_000_000, .. })));
+    let stray = format!("<rss><channel>{}", "</a>".repeat(100_001));
+    assert!(matches!(read(stray.as_bytes()), Err(FeedError::Excessive { limit: 100_000, .. })));
+    let address = format!("<rss><channel><item><enclosure url='{}'/></item>", "&".repeat(1_000_000));
+    assert_eq!(read(address.as_bytes()).unwrap().warnings.count(Warning::TextTooLong), 1);
     let deep = format!("{{\"x\":{}", "[".repeat(100_000));
     assert!(matches!(read(deep.as_bytes()), Err(FeedError::Json(_))));
 }

@@ -20,14 +20,21 @@ use super::xml_fields::{feed_field, item_field};
 /// a stray end tag grows with it.
 const MAX_DEPTH: usize = 100;
 
+/// Elements of a document; more refuse it. The most that we read, 20,000 items of 40 elements each, stay under it.
+const MAX_ELEMENTS: usize = 1_000_000;
+
+/// Places that are not well-formed; more refuse the document, since each costs a search.
+const MAX_REPAIRS: u32 = 100_000;
+
 /// Attributes of one element, namespace declarations included; more refuse the document.
 const MAX_ATTRIBUTES: usize = 256;
 
 /// Bytes of text kept per open element; the rest is dropped (descriptions are not kept anyway).
 /// Larger than every field's own limit, so that a field that is cut here is also found too long there.
+/// An attribute that is longer is left out.
 const MAX_ELEMENT_TEXT: usize = 8 * 1024;
 
-/// Bytes of an entity's name; what is longer is no reference, and an attribute full of `&` costs linear time.
+/// Bytes of an entity's name; what is longer is no reference.
 const MAX_REFERENCE: usize = 32;
 
 /// Times that reading goes on behind a place that is no XML at all; then what was read so far is the feed.
@@ -68,7 +75,8 @@ impl Element {
 
 /// Reads an XML feed.
 pub(super) fn parse(text: &str, context: Context) -> Result<Feed, FeedError> {
-    let mut walk = Walk { context, namespaces: Namespaces::default(), open: Vec::new(), item: None, feed: None };
+    let mut walk =
+        Walk { context, namespaces: Namespaces::default(), open: Vec::new(), seen: 0, item: None, feed: None };
     let mut rest = text;
     for _ in 0..=MAX_RESTARTS {
         let Some(broken_at) = walk.read(rest)? else { break };
@@ -83,6 +91,8 @@ struct Walk {
     context: Context,
     namespaces: Namespaces,
     open: Vec<Element>,
+    /// Elements so far.
+    seen: usize,
     /// The open item and its place in `open`.
     item: Option<(usize, Draft)>,
     feed: Option<Collector>,
@@ -97,6 +107,9 @@ impl Walk {
         config.allow_unmatched_ends = true;
         config.check_end_names = false;
         loop {
+            if self.context.warnings.count(Warning::NotWellFormed) > MAX_REPAIRS {
+                return Err(FeedError::Excessive { what: "places that are not XML", limit: MAX_REPAIRS as usize });
+            }
             match reader.read_event() {
                 Ok(Event::Start(start)) => self.start(&start)?,
                 Ok(Event::Empty(start)) => {
@@ -116,6 +129,10 @@ impl Walk {
     }
 
     fn start(&mut self, start: &BytesStart<'_>) -> Result<(), FeedError> {
+        self.seen += 1;
+        if self.seen > MAX_ELEMENTS {
+            return Err(FeedError::Excessive { what: "elements", limit: MAX_ELEMENTS });
+        }
         let name = start.name().into_inner().to_ascii_lowercase();
         let mut element = Element { name, ..Element::default() };
         self.attributes(start, &mut element)?;
@@ -130,7 +147,7 @@ impl Walk {
             self.end_simple_field(&element);
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(FeedError::TooDeep { limit: MAX_DEPTH });
+            return Err(FeedError::Excessive { what: "elements inside each other", limit: MAX_DEPTH });
         }
         let left_open = NEVER_CLOSED.contains(&element.name.as_str());
         if !left_open {
@@ -142,7 +159,7 @@ impl Walk {
     fn attributes(&mut self, start: &BytesStart<'_>, element: &mut Element) -> Result<(), FeedError> {
         for (count, attribute) in start.attributes().with_checks(false).enumerate() {
             if count >= MAX_ATTRIBUTES {
-                return Err(FeedError::TooManyAttributes { limit: MAX_ATTRIBUTES });
+                return Err(FeedError::Excessive { what: "attributes on one element", limit: MAX_ATTRIBUTES });
             }
             let Ok(attribute) = attribute else {
                 self.context.warnings.add(Warning::NotWellFormed);
@@ -152,6 +169,10 @@ impl Walk {
             if let Some(prefix) = key.strip_prefix("xmlns:") {
                 self.namespaces.declare(prefix, &attribute.value);
             } else if let Some(key) = ATTRIBUTES.iter().find(|name| local_is(key, name)) {
+                if attribute.value.len() > MAX_ELEMENT_TEXT {
+                    self.context.warnings.add(Warning::TextTooLong);
+                    continue;
+                }
                 let value = self.unescape(&attribute.value);
                 element.attributes.push((key, value));
             }
