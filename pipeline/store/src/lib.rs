@@ -1,1 +1,41 @@
-//! castback-store
+//! What is kept and how it is asked: commit objects, Parquet segments, and rows as of a commit.
+//!
+//! ```text
+//! SliceRows ─object─▶ commit object ─compaction─▶ segments      (immutable, durable, checksummed)
+//!                └──────── PinnedView (catalogue) ────────┘
+//!                                │ Scan
+//!                      overlay: which version holds
+//! ```
+//! It must not know: what a verdict or a figure means, the log, HTTP, people. It reads no clock
+//! and draws no randomness; names of objects are passed in.
+//!
+//! Where to add: a stored table is a row in `castback_schemas::table::TABLES`, nothing here.
+
+mod bloom;
+mod columns;
+mod compaction;
+mod error;
+pub mod failpoint;
+#[cfg(test)]
+mod harness;
+mod load;
+pub mod object;
+mod objects;
+mod overlay;
+mod read;
+#[cfg(test)]
+mod samples;
+mod scan;
+mod segment;
+pub mod session;
+mod store;
+mod view;
+
+pub use columns::{COMMIT, stored_schema};
+pub use compaction::{Compacted, Compactor, Cutoffs};
+pub use error::{Result, StoreError};
+pub use object::{EncodedObject, SliceBody, SliceRows};
+pub use objects::Objects;
+pub use scan::{ALL_DAYS, Scan, Versions};
+pub use store::Store;
+pub use view::{Piece, PinnedView, Place};

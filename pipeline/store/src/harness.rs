@@ -1,0 +1,94 @@
+//! A store with its catalogue on a directory of its own, for tests: commits rows as the
+//! pipeline's publisher does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use castback_catalogue::Catalogue;
+use castback_catalogue::commits::{CommitRequest, UnitCommit};
+use castback_catalogue::units::Held;
+use castback_schemas::id::{IdSource, SeededIds};
+use castback_schemas::table::Table;
+use castback_schemas::{ManualClock, Micros, Revision, Slot, Unit};
+use url::Url;
+
+use crate::compaction::Compactor;
+use crate::object::{SliceRows, encode};
+use crate::samples::unit;
+use crate::store::Store;
+use crate::view::PinnedView;
+
+/// 2026-03-01, the day of the samples.
+pub(crate) const TODAY: Micros = Micros(1_772_323_200_000_000);
+
+pub(crate) struct Harness {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) compactor: Compactor,
+    pub(crate) clock: Arc<ManualClock>,
+    ids: Arc<SeededIds>,
+    held: BTreeMap<Unit, Held>,
+}
+
+impl Harness {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(TODAY));
+        let database = format!("sqlite://{}", directory.path().join("castback.db").display());
+        let catalogue = Catalogue::open(&database, clock.clone(), [7; 32]).await.unwrap();
+        let objects = Url::from_directory_path(directory.path().join("objects")).unwrap();
+        let store = Store::open(objects.as_str()).unwrap();
+        let ids = Arc::new(SeededIds::new([9; 32]));
+        let compactor = Compactor::new(store.clone(), catalogue.clone(), clock.clone(), ids.clone());
+        let units: Vec<Unit> = Slot::all().map(|slot| unit(slot.0)).collect();
+        catalogue.ensure_units(&units).await.unwrap();
+        let held = catalogue.take_all("test").await.unwrap().into_iter().map(|held| (held.unit, held)).collect();
+        Self { directory, store, catalogue, compactor, clock, ids, held }
+    }
+
+    /// Commits rows, each unit's in its slot.
+    pub(crate) async fn commit(&self, rows: Vec<(Slot, Table, RecordBatch)>) -> Revision {
+        let mut slices: BTreeMap<Unit, SliceRows> = BTreeMap::new();
+        for (slot, table, batch) in rows {
+            let unit = unit(slot.0);
+            let slice = slices.entry(unit).or_insert_with(|| SliceRows { unit, tables: Vec::new() });
+            slice.tables.push((table, batch));
+        }
+        let object = encode(&slices.into_values().collect::<Vec<_>>()).unwrap();
+        let key = self.store.put(self.ids.next(TODAY), &object).await.unwrap();
+        let commit = |(unit, body): &(Unit, crate::SliceBody)| UnitCommit {
+            unit: *unit,
+            epoch: self.held[unit].epoch,
+            old_positions: self.held[unit].positions.clone(),
+            new_positions: self.held[unit].positions.clone(),
+            slice: Some(body.to_json()),
+            finish: Vec::new(),
+        };
+        let request = CommitRequest { object_key: Some(key), units: object.slices.iter().map(commit).collect() };
+        self.catalogue.commit(request).await.unwrap().revision.unwrap()
+    }
+
+    pub(crate) async fn view(&self, at: Option<Revision>) -> Arc<PinnedView> {
+        Arc::new(PinnedView::load(&self.catalogue, at).await.unwrap())
+    }
+}
+
+/// Rows as text, sorted: what two answers are compared by.
+pub(crate) fn texts(batches: &[RecordBatch], columns: &[&str]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let options = FormatOptions::default();
+        let formatters: Vec<_> = columns
+            .iter()
+            .map(|name| ArrayFormatter::try_new(batch.column_by_name(name).unwrap(), &options).unwrap())
+            .collect();
+        for row in 0..batch.num_rows() {
+            rows.push(formatters.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" "));
+        }
+    }
+    rows.sort();
+    rows
+}

@@ -1,0 +1,64 @@
+//! Rows in memory: for processors that fold, for lookups and small answers. Queries stream
+//! through the session instead.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use castback_schemas::table::Table;
+use castback_schemas::{Day, Slot};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::error::{Result, StoreError};
+use crate::scan::{Feed, ReadTask, Scan};
+use crate::store::Store;
+use crate::view::PinnedView;
+
+/// Tasks decoded at once. More would not be faster on the cores there are; one day's rows are
+/// held per task.
+fn readers() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+impl Store {
+    /// The rows of a scan as of a view, each table's columns (or those wanted), and `commit`.
+    ///
+    /// # Errors
+    /// A piece that is missing, damaged or can't be fetched: then no rows at all.
+    pub async fn rows(&self, view: &Arc<PinnedView>, scan: Scan) -> Result<Vec<RecordBatch>> {
+        let feed = Feed::new(self.clone(), Arc::clone(view), scan);
+        let tasks = stream::unfold(feed, |feed| async move { feed.next().await.transpose().map(|task| (task, feed)) });
+        let batches = tasks.map(|task| async move { decode(task?).await }).buffered(readers());
+        let batches: Vec<Vec<RecordBatch>> = batches.try_collect().await?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+
+    /// The current rows of a slot's days, for a unit that builds its state again: decoded in
+    /// parallel, in the order of days and of segments.
+    ///
+    /// # Errors
+    /// Those of [`Store::rows`].
+    pub async fn fold_rows(
+        &self,
+        view: &Arc<PinnedView>,
+        (table, slot): (Table, Slot),
+        days: RangeInclusive<Day>,
+        columns: Option<Vec<&'static str>>,
+    ) -> Result<Vec<RecordBatch>> {
+        let scan = Scan { slot: Some(slot), days, columns, ..Scan::new(table) };
+        self.rows(view, scan).await
+    }
+}
+
+async fn decode(task: ReadTask) -> Result<Vec<RecordBatch>> {
+    let loaded = task.load().await?;
+    let decoded = tokio::task::spawn_blocking(move || {
+        let mut rows = Vec::new();
+        loaded.rows(&mut |batch| {
+            rows.push(batch);
+            Ok(true)
+        })?;
+        Ok(rows)
+    });
+    decoded.await.map_err(|_| StoreError::BrokenOff)?
+}
