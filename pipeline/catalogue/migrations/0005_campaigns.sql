@@ -1,7 +1,8 @@
 CREATE TABLE campaigns (
     campaign_id TEXT PRIMARY KEY NOT NULL,
     account_id TEXT NOT NULL REFERENCES accounts (account_id),
-    name TEXT NOT NULL,
+    -- The name in lower case, to search in.
+    name_folded TEXT NOT NULL,
     state TEXT NOT NULL,
     terms TEXT NOT NULL,
     version BIGINT NOT NULL,

@@ -96,13 +96,18 @@ impl Catalogue {
     }
 
     /// The campaigns of an account.
-    pub async fn campaigns(&self, account: AccountId, filter: &CampaignFilter, paging: &Paging) -> Result<Page<Campaign>> {
+    pub async fn campaigns(
+        &self,
+        account: AccountId,
+        filter: &CampaignFilter,
+        paging: &Paging,
+    ) -> Result<Page<Campaign>> {
         let start = paging.start()?;
         // A podcast's id is found in the text of the terms: nothing else there looks like it.
         let sql = format!(
             "SELECT {COLUMNS} FROM campaigns WHERE account_id = $1 AND (created_at, campaign_id) < ($2, $3) \
              AND ($5 IS NULL OR state = $5) AND ($6 IS NULL OR terms LIKE $6) \
-             AND ($7 IS NULL OR LOWER(name) LIKE $7 ESCAPE '!') ORDER BY created_at DESC, campaign_id DESC LIMIT $4"
+             AND ($7 IS NULL OR name_folded LIKE $7 ESCAPE '!') ORDER BY created_at DESC, campaign_id DESC LIMIT $4"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(account.to_string())
@@ -244,7 +249,12 @@ impl Catalogue {
         row.map(|row| parsed(&row, "account_id")).transpose()
     }
 
-    async fn change_campaign<F>(&self, (account, id): (AccountId, CampaignId), kind: &'static str, edit: F) -> Result<Campaign>
+    async fn change_campaign<F>(
+        &self,
+        (account, id): (AccountId, CampaignId),
+        kind: &'static str,
+        edit: F,
+    ) -> Result<Campaign>
     where
         F: FnOnce(&mut Campaign) -> Result<()> + Send + 'static,
     {
@@ -336,7 +346,9 @@ async fn check_podcasts(tx: &mut Tx, account: AccountId, terms: &CampaignTerms) 
 
 /// The campaign, locked: the update that changes nothing keeps others out until the end.
 async fn load(tx: &mut Tx, account: AccountId, id: CampaignId) -> Result<Campaign> {
-    let sql = format!("UPDATE campaigns SET version = version WHERE account_id = $1 AND campaign_id = $2 RETURNING {COLUMNS}");
+    let sql = format!(
+        "UPDATE campaigns SET version = version WHERE account_id = $1 AND campaign_id = $2 RETURNING {COLUMNS}"
+    );
     let row = sqlx::query(AssertSqlSafe(sql))
         .bind(account.to_string())
         .bind(id.to_string())
@@ -348,12 +360,12 @@ async fn load(tx: &mut Tx, account: AccountId, id: CampaignId) -> Result<Campaig
 
 async fn insert(tx: &mut Tx, campaign: &Campaign) -> Result<()> {
     sqlx::query(
-        "INSERT INTO campaigns (campaign_id, account_id, name, state, terms, version, created_at, updated_at) \
+        "INSERT INTO campaigns (campaign_id, account_id, name_folded, state, terms, version, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
     )
     .bind(campaign.id.to_string())
     .bind(campaign.account.to_string())
-    .bind(campaign.terms.name.clone())
+    .bind(campaign.terms.name.to_lowercase())
     .bind(campaign.state.as_str())
     .bind(to_json(&campaign.terms)?)
     .bind(campaign.version)
@@ -368,10 +380,10 @@ async fn store(tx: &mut Tx, mut campaign: Campaign, from: Micros, change: &Chang
     campaign.version += 1;
     campaign.updated_at = change.at;
     sqlx::query(
-        "UPDATE campaigns SET name = $2, state = $3, terms = $4, version = $5, updated_at = $6 WHERE campaign_id = $1",
+        "UPDATE campaigns SET name_folded = $2, state = $3, terms = $4, version = $5, updated_at = $6 WHERE campaign_id = $1",
     )
     .bind(campaign.id.to_string())
-    .bind(campaign.terms.name.clone())
+    .bind(campaign.terms.name.to_lowercase())
     .bind(campaign.state.as_str())
     .bind(to_json(&campaign.terms)?)
     .bind(campaign.version)

@@ -31,7 +31,11 @@ impl Catalogue {
 }
 
 /// Makes the words of `attribution` the campaign's, and no others.
-pub(crate) async fn replace(tx: &mut Tx, (account, campaign): (AccountId, CampaignId), attribution: &Attribution) -> Result<()> {
+pub(crate) async fn replace(
+    tx: &mut Tx,
+    (account, campaign): (AccountId, CampaignId),
+    attribution: &Attribution,
+) -> Result<()> {
     sqlx::query("DELETE FROM claims WHERE campaign_id = $1").bind(campaign.to_string()).execute(&mut *tx).await?;
     for code in &attribution.promo_codes {
         claim(tx, campaign, Claim { kind: PROMO_CODE, scope: account.to_string(), word: claimed(code) }).await?;

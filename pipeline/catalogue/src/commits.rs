@@ -70,9 +70,8 @@ impl Catalogue {
 
     /// The newest commit.
     pub async fn newest_commit(&self) -> Result<Revision> {
-        let newest = sqlx::query_scalar("SELECT value FROM counters WHERE name = 'commit'")
-            .fetch_one(self.db.reads())
-            .await?;
+        let newest =
+            sqlx::query_scalar("SELECT value FROM counters WHERE name = 'commit'").fetch_one(self.db.reads()).await?;
         Ok(Revision(newest))
     }
 }

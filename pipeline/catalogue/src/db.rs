@@ -66,9 +66,7 @@ impl Db {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             Self::open_postgres(url).await
         } else {
-            Err(CatalogueError::Refused(
-                "the database URL must begin with sqlite:// or postgresql://".to_owned(),
-            ))
+            Err(CatalogueError::Refused("the database URL must begin with sqlite:// or postgresql://".to_owned()))
         }
     }
 
@@ -78,6 +76,8 @@ impl Db {
         prepare(&mut connection, SQLITE_TIME).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(SQLITE_READERS)
+            // A file does not hang up.
+            .test_before_acquire(false)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(|connection, _| {
                 Box::pin(async move {
@@ -105,6 +105,13 @@ impl Db {
             .await?;
         prepare(&mut *pool.acquire().await?, POSTGRES_TIME).await?;
         Ok(Self { pool, dialect: Dialect::Postgres })
+    }
+
+    /// Waits for the writes that were handed over before, then closes the connections.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.change(|_| Box::pin(async { Ok(()) })).await?;
+        self.pool.close().await;
+        Ok(())
     }
 
     /// For single statements that read.
@@ -147,6 +154,15 @@ impl Db {
         }
     }
 
+    /// The one writer, on SQLite.
+    #[cfg(test)]
+    pub(crate) fn writer(&self) -> Option<&Writer> {
+        match &self.dialect {
+            Dialect::Sqlite(writer) => Some(writer),
+            Dialect::Postgres => None,
+        }
+    }
+
     async fn transaction<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -175,7 +191,10 @@ pub(crate) async fn sqlite_writer(options: &AnyConnectOptions) -> Result<AnyConn
 }
 
 async fn prepare(connection: &mut AnyConnection, time_view: &'static str) -> Result<()> {
-    sqlx::migrate!().run_direct(None, connection, false).await.map_err(|cause| CatalogueError::Migration(cause.into()))?;
+    sqlx::migrate!()
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|cause| CatalogueError::Migration(cause.into()))?;
     sqlx::raw_sql(time_view).execute(connection).await?;
     Ok(())
 }

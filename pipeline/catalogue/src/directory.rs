@@ -71,7 +71,8 @@ impl Catalogue {
         let mut tx = self.db.snapshot().await?;
         let newest: i64 =
             sqlx::query_scalar("SELECT value FROM counters WHERE name = 'change'").fetch_one(&mut *tx).await?;
-        let mut rows = DirectoryRows { change: newest, podcasts: Vec::new(), episodes: Vec::new(), campaigns: Vec::new() };
+        let mut rows =
+            DirectoryRows { change: newest, podcasts: Vec::new(), episodes: Vec::new(), campaigns: Vec::new() };
         if newest > change {
             rows.podcasts = podcasts(&mut tx, change).await?;
             rows.episodes = episodes(&mut tx, change).await?;

@@ -156,7 +156,8 @@ async fn insert(tx: &mut Tx, rows: Rows, episodes: &[(EpisodeId, EpisodeFacts)])
     let versions = rows.table == "episode_versions";
     let (last, columns) = if versions { ("change, valid_from", 11) } else { ("created_at", 10) };
     let values = value_rows(episodes.len(), columns, 1);
-    let sql = format!("INSERT INTO {} (episode_id, podcast_id, account_id, {FACTS}, {last}) VALUES {values}", rows.table);
+    let sql =
+        format!("INSERT INTO {} (episode_id, podcast_id, account_id, {FACTS}, {last}) VALUES {values}", rows.table);
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
     for (id, facts) in episodes {
         query = query.bind(id.to_string()).bind(rows.owner.1.to_string()).bind(rows.owner.0.to_string());

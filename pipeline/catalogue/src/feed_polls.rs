@@ -120,10 +120,14 @@ impl Catalogue {
 
     /// Keeps what a poll brought, with new versions of what changed and the events of the
     /// changes, all at once; ends the lease. Answers the episodes that are new or changed.
-    pub async fn apply_poll(&self, account: AccountId, podcast: PodcastId, update: PollUpdate) -> Result<Vec<EpisodeId>> {
+    pub async fn apply_poll(
+        &self,
+        account: AccountId,
+        podcast: PodcastId,
+        update: PollUpdate,
+    ) -> Result<Vec<EpisodeId>> {
         let now = self.now();
-        let ids: Vec<EpisodeId> =
-            update.episodes.iter().map(|_| EpisodeId::from_uuid(self.new_uuid())).collect();
+        let ids: Vec<EpisodeId> = update.episodes.iter().map(|_| EpisodeId::from_uuid(self.new_uuid())).collect();
         let events: Vec<NewEvent> = update
             .changes
             .iter()

@@ -11,19 +11,27 @@ use secrecy::zeroize::Zeroize;
 
 use crate::Catalogue;
 use crate::error::{CatalogueError, Result};
-use crate::stored::{base64url, bytes, column, words};
+use crate::stored::{base64url, bytes, column};
 
 /// How long a month's key outlives the later of the month and its last record: look-back,
 /// lateness and a week.
 pub const KEY_LIFE: i64 = (60 + 30 + 7) * DAY;
 
-words! {
-    /// What a key of an account is for: different uses can't be joined by equal hashes.
-    KeyPurpose {
-        /// Ids of log lines, customers, end users: everything of one account.
-        Account = "account",
-        /// Listeners and households of a month.
-        Month = "month",
+/// What a key is for: hashes under different keys can't be joined.
+#[derive(Clone, Copy)]
+enum KeyPurpose {
+    /// Ids of log lines, customers, end users: everything of one account but its listeners.
+    Account,
+    /// Listeners and households of a month.
+    Month,
+}
+
+impl KeyPurpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Month => "month",
+        }
     }
 }
 
@@ -66,7 +74,8 @@ impl Catalogue {
         self.key(KeyPurpose::Month, month.to_string()).await
     }
 
-    /// Notes that a record was received under the month's key, so that it lives on.
+    /// Notes that a record was received under the month's key, so that it lives on. Once an hour
+    /// is enough.
     pub async fn touch_month(&self, month: Month, last_received: Micros) -> Result<()> {
         self.db
             .change(move |tx| {
@@ -187,7 +196,8 @@ fn end(month: Month) -> Micros {
 }
 
 fn month(text: &str) -> Result<Month> {
-    let parts = text.split_once('-').and_then(|(year, month)| Some((year.parse::<i32>().ok()?, month.parse::<i32>().ok()?)));
+    let parts =
+        text.split_once('-').and_then(|(year, month)| Some((year.parse::<i32>().ok()?, month.parse::<i32>().ok()?)));
     match parts {
         Some((year, month @ 1..=12)) => Ok(Month(year * 12 + month - 1)),
         _ => Err(CatalogueError::unreadable("month")),

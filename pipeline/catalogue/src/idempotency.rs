@@ -59,13 +59,15 @@ impl Catalogue {
         self.db
             .change(move |tx| {
                 Box::pin(async move {
-                    sqlx::query("UPDATE idempotency SET status = $3, body = $4 WHERE account_id = $1 AND idempotency_key = $2")
-                        .bind(account.to_string())
-                        .bind(key)
-                        .bind(i64::from(status))
-                        .bind(body)
-                        .execute(tx)
-                        .await?;
+                    sqlx::query(
+                        "UPDATE idempotency SET status = $3, body = $4 WHERE account_id = $1 AND idempotency_key = $2",
+                    )
+                    .bind(account.to_string())
+                    .bind(key)
+                    .bind(i64::from(status))
+                    .bind(body)
+                    .execute(tx)
+                    .await?;
                     Ok(())
                 })
             })
@@ -78,11 +80,13 @@ impl Catalogue {
         self.db
             .change(move |tx| {
                 Box::pin(async move {
-                    sqlx::query("DELETE FROM idempotency WHERE account_id = $1 AND idempotency_key = $2 AND status IS NULL")
-                        .bind(account.to_string())
-                        .bind(key)
-                        .execute(tx)
-                        .await?;
+                    sqlx::query(
+                        "DELETE FROM idempotency WHERE account_id = $1 AND idempotency_key = $2 AND status IS NULL",
+                    )
+                    .bind(account.to_string())
+                    .bind(key)
+                    .execute(tx)
+                    .await?;
                     Ok(())
                 })
             })

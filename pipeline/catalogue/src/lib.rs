@@ -82,6 +82,12 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Finishes the changes that were handed over before, then closes the connections: every
+    /// later call on any clone fails.
+    pub async fn close(&self) -> Result<()> {
+        self.db.close().await
+    }
+
     fn now(&self) -> Micros {
         self.clock.now()
     }

@@ -47,7 +47,8 @@ impl Paging {
             // Behind nothing: every id is less than this.
             return Ok(Start { created_at: i64::MAX, id: "~".to_owned(), rows });
         };
-        let text = bytes(cursor).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(CatalogueError::InvalidCursor)?;
+        let text =
+            bytes(cursor).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(CatalogueError::InvalidCursor)?;
         let (created_at, id) = text.split_once(' ').ok_or(CatalogueError::InvalidCursor)?;
         let created_at = created_at.parse().map_err(|_| CatalogueError::InvalidCursor)?;
         Ok(Start { created_at, id: id.to_owned(), rows })

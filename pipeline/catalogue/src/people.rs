@@ -56,7 +56,7 @@ impl std::fmt::Debug for User {
 }
 
 /// Who signs up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewUser {
     /// An e-mail address, of the right form.
     pub email: String,
@@ -67,7 +67,7 @@ pub struct NewUser {
 }
 
 /// Who has signed up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SignedUp {
     /// The person.
     pub user: User,
@@ -77,7 +77,22 @@ pub struct SignedUp {
     pub api_key: String,
 }
 
-const USER_COLUMNS: &str = "SELECT user_id, account_id, email, name, operator, email_verified_at, created_at FROM users";
+impl std::fmt::Debug for NewUser {
+    /// Without name, address and password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewUser").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for SignedUp {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedUp").field("user", &self.user).field("tier", &self.tier).finish_non_exhaustive()
+    }
+}
+
+const USER_COLUMNS: &str =
+    "SELECT user_id, account_id, email, name, operator, email_verified_at, created_at FROM users";
 
 impl Catalogue {
     /// Makes an account, its first user and their first API key, all or nothing.
@@ -172,8 +187,7 @@ impl Catalogue {
     /// The people of an account, first come first.
     pub async fn members(&self, account: AccountId) -> Result<Vec<User>> {
         let sql = users_where("WHERE account_id = $1 ORDER BY created_at, user_id");
-        let rows =
-            sqlx::query(sql).bind(account.to_string()).fetch_all(self.db.reads()).await?;
+        let rows = sqlx::query(sql).bind(account.to_string()).fetch_all(self.db.reads()).await?;
         rows.iter().map(user_of).collect()
     }
 
@@ -209,12 +223,13 @@ impl Catalogue {
         self.db
             .change(move |tx| {
                 Box::pin(async move {
-                    let changed = sqlx::query("UPDATE users SET password_hash = $3 WHERE account_id = $1 AND user_id = $2")
-                        .bind(account.to_string())
-                        .bind(user.to_string())
-                        .bind(hash)
-                        .execute(&mut *tx)
-                        .await?;
+                    let changed =
+                        sqlx::query("UPDATE users SET password_hash = $3 WHERE account_id = $1 AND user_id = $2")
+                            .bind(account.to_string())
+                            .bind(user.to_string())
+                            .bind(hash)
+                            .execute(&mut *tx)
+                            .await?;
                     found(changed.rows_affected(), "user")?;
                     sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user.to_string()).execute(tx).await?;
                     Ok(())

@@ -1,7 +1,7 @@
 //! Podcasts of an account: connected by their feed, polled ([`crate::feed_polls`]).
 
-use castback_schemas::id::{AccountId, PodcastId};
 use castback_schemas::Micros;
+use castback_schemas::id::{AccountId, PodcastId};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;

@@ -89,11 +89,12 @@ async fn register(tx: &mut Tx, subject: String, text: String, fingerprint: Strin
     .bind(known)
     .execute(&mut *tx)
     .await?;
-    let version: i64 = sqlx::query_scalar("SELECT version FROM registry_versions WHERE subject = $1 AND schema_id = $2")
-        .bind(subject.clone())
-        .bind(known)
-        .fetch_one(tx)
-        .await?;
+    let version: i64 =
+        sqlx::query_scalar("SELECT version FROM registry_versions WHERE subject = $1 AND schema_id = $2")
+            .bind(subject.clone())
+            .bind(known)
+            .fetch_one(tx)
+            .await?;
     Ok(RegisteredSchema { subject, version: small(version)?, id: small(known)?, text: body })
 }
 

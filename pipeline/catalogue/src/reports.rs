@@ -100,6 +100,8 @@ pub struct Report {
 const COLUMNS: &str = "report_id, account_id, user_id, kind, campaign_id, range_from, range_to, state, progress, files, \
      failure, created_at, finished_at";
 
+const COUNT: &str = "SELECT COUNT(*) FROM reports WHERE account_id = $1 AND created_at >= $2 AND state <> 'failed'";
+
 impl Catalogue {
     /// Asks for a report. [`CatalogueError::NotFound`] for a campaign that isn't the account's.
     pub async fn create_report(&self, account: AccountId, new: NewReport) -> Result<Report> {
@@ -112,13 +114,11 @@ impl Catalogue {
             .change(move |tx| {
                 Box::pin(async move {
                     lock_account(tx, account).await?;
-                    let used: i64 = sqlx::query_scalar(
-                        "SELECT COUNT(*) FROM reports WHERE account_id = $1 AND created_at >= $2 AND state <> 'failed'",
-                    )
-                    .bind(account.to_string())
-                    .bind(new.counted_from.0)
-                    .fetch_one(&mut *tx)
-                    .await?;
+                    let used: i64 = sqlx::query_scalar(COUNT)
+                        .bind(account.to_string())
+                        .bind(new.counted_from.0)
+                        .fetch_one(&mut *tx)
+                        .await?;
                     within("reports", used, new.allowed)?;
                     sqlx::query(
                         "INSERT INTO reports (report_id, account_id, user_id, kind, campaign_id, range_from, range_to, state, \
@@ -171,6 +171,11 @@ impl Catalogue {
             .await?;
         let items = rows.iter().map(report_of).collect::<Result<Vec<_>>>()?;
         Ok(paging.page(items, |report| (report.created_at, report.id.to_string())))
+    }
+
+    /// How many reports an account has asked for since `from`, without those that failed.
+    pub async fn count_reports(&self, account: AccountId, from: Micros) -> Result<i64> {
+        Ok(sqlx::query_scalar(COUNT).bind(account.to_string()).bind(from.0).fetch_one(self.db.reads()).await?)
     }
 
     /// Claims the report that waits longest, or one whose worker has gone.

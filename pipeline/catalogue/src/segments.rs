@@ -49,9 +49,20 @@ pub struct SliceRef {
     pub body: String,
 }
 
+/// Which view is the newest: another commit or compaction makes another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ViewStamp {
+    /// The newest commit.
+    pub revision: Revision,
+    /// How many compactions there were.
+    pub compaction: i64,
+}
+
 /// Everything there is to read as of one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
+    /// Which view was the newest when it was read: as long as it is, so is this.
+    pub stamp: ViewStamp,
     /// The commit: rows of higher ones inside a segment are not part of the view.
     pub revision: Revision,
     /// Live segments.
@@ -72,6 +83,11 @@ pub struct CompactRequest {
 }
 
 impl Catalogue {
+    /// Whether a view that is kept is still the newest: one small read.
+    pub async fn view_stamp(&self) -> Result<ViewStamp> {
+        view_stamp(&mut *self.db.reads().acquire().await?).await
+    }
+
     /// What to read as of commit `at`, or of the newest if there is none so high.
     pub async fn view(&self, at: Option<Revision>) -> Result<View> {
         let mut tx = self.db.snapshot().await?;
@@ -130,10 +146,19 @@ impl Catalogue {
     }
 }
 
+async fn view_stamp(tx: &mut Tx) -> Result<ViewStamp> {
+    let (revision, compaction) = sqlx::query_as(
+        "SELECT commits.value, compactions.value FROM counters AS commits, counters AS compactions \
+         WHERE commits.name = 'commit' AND compactions.name = 'compaction'",
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(ViewStamp { revision: Revision(revision), compaction })
+}
+
 async fn view(tx: &mut Transaction<'static, Any>, at: Option<Revision>) -> Result<View> {
-    let newest: i64 =
-        sqlx::query_scalar("SELECT value FROM counters WHERE name = 'commit'").fetch_one(&mut **tx).await?;
-    let revision = at.map_or(newest, |at| at.0.min(newest));
+    let stamp = view_stamp(tx).await?;
+    let revision = at.map_or(stamp.revision.0, |at| at.0.min(stamp.revision.0));
     let segments = sqlx::query(
         "SELECT object_key, table_name, slot, day, row_count, byte_count, min_revision, max_revision, body \
          FROM segments WHERE removed_at IS NULL AND min_revision <= $1 ORDER BY table_name, slot, day, object_key",
@@ -149,6 +174,7 @@ async fn view(tx: &mut Transaction<'static, Any>, at: Option<Revision>) -> Resul
     .fetch_all(&mut **tx)
     .await?;
     Ok(View {
+        stamp,
         revision: Revision(revision),
         segments: segments.iter().map(segment).collect::<Result<_>>()?,
         slices: slices.iter().map(slice).collect::<Result<_>>()?,
@@ -218,7 +244,8 @@ async fn finish_slices(tx: &mut Tx, slices: &[(Revision, Unit)], now: i64) -> Re
             return Err(CatalogueError::Stale);
         }
     }
-    if let (Some(first), Some(last)) = (slices.iter().map(|done| done.0).min(), slices.iter().map(|done| done.0).max()) {
+    if let (Some(first), Some(last)) = (slices.iter().map(|done| done.0).min(), slices.iter().map(|done| done.0).max())
+    {
         sqlx::query(
             "UPDATE commits SET removed_at = $3 WHERE revision BETWEEN $1 AND $2 AND removed_at IS NULL \
              AND NOT EXISTS (SELECT 1 FROM slices WHERE slices.revision = commits.revision)",

@@ -14,7 +14,6 @@ use crate::people::{User, folded};
 use crate::secret::token_hash;
 use crate::stored::{column, parsed, words};
 
-
 const SESSION_PREFIX: &str = "cbs_";
 const LINK_PREFIX: &str = "cbl_";
 
@@ -135,11 +134,13 @@ impl Catalogue {
                 Box::pin(async move {
                     let Some(user) = use_up(tx, hash, purpose, now).await? else { return Ok(None) };
                     if purpose == LinkPurpose::EmailVerification {
-                        sqlx::query("UPDATE users SET email_verified_at = COALESCE(email_verified_at, $2) WHERE user_id = $1")
-                            .bind(user.to_string())
-                            .bind(now.0)
-                            .execute(&mut *tx)
-                            .await?;
+                        sqlx::query(
+                            "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $2) WHERE user_id = $1",
+                        )
+                        .bind(user.to_string())
+                        .bind(now.0)
+                        .execute(&mut *tx)
+                        .await?;
                     }
                     Ok(Some((account_of(tx, user).await?, user)))
                 })
@@ -172,7 +173,9 @@ impl Catalogue {
         self.db
             .change(move |tx| {
                 Box::pin(async move {
-                    for statement in ["DELETE FROM sessions WHERE expires_at <= $1", "DELETE FROM links WHERE expires_at <= $1"] {
+                    for statement in
+                        ["DELETE FROM sessions WHERE expires_at <= $1", "DELETE FROM links WHERE expires_at <= $1"]
+                    {
                         sqlx::query(statement).bind(now).execute(&mut *tx).await?;
                     }
                     Ok(())

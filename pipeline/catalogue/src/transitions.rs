@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn launch_says_everything_that_is_missing() {
-        let bare: CampaignTerms = serde_json::from_value(serde_json::json!({ "name": "x", "currency": "USD" })).unwrap();
+        let bare: CampaignTerms =
+            serde_json::from_value(serde_json::json!({ "name": "x", "currency": "USD" })).unwrap();
         let refused = Transition::Launch.apply(CampaignState::Draft, &bare, TODAY);
         let Err(CatalogueError::WrongState { missing, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(missing, ["placements", "starts_on", "ends_on", "budget", "attribution.complete"]);
@@ -138,6 +139,7 @@ mod tests {
     #[test]
     fn every_other_step_is_refused() {
         use CampaignState::{Active, Cancelled, Completed, Draft, Paused, Scheduled};
+        use Transition::{Cancel, Complete, Launch, Pause, Resume};
         let allowed = [
             (Transition::Launch, Draft),
             (Transition::Pause, Active),
@@ -148,7 +150,6 @@ mod tests {
             (Transition::Cancel, Active),
             (Transition::Cancel, Paused),
         ];
-        use Transition::{Cancel, Complete, Launch, Pause, Resume};
         for transition in [Launch, Pause, Resume, Complete, Cancel] {
             for state in [Draft, Scheduled, Active, Paused, Completed, Cancelled] {
                 let done = transition.apply(state, &terms(), TODAY);

@@ -22,6 +22,9 @@ words! {
     }
 }
 
+/// Requests read at a time; the others follow once these are answered.
+const AT_ONCE: i64 = 1000;
+
 /// A request that waits for its unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitRequest {
@@ -65,8 +68,9 @@ impl Catalogue {
     /// process, cheap enough for every tick.
     pub async fn unit_requests(&self, units: &[Unit]) -> Result<Vec<UnitRequest>> {
         let rows = sqlx::query(
-            "SELECT id, unit, kind, body, created_at FROM unit_requests WHERE state = 'waiting' ORDER BY id LIMIT 1000",
+            "SELECT id, unit, kind, body, created_at FROM unit_requests WHERE state = 'waiting' ORDER BY id LIMIT $1",
         )
+        .bind(AT_ONCE)
         .fetch_all(self.db.reads())
         .await?;
         let mut requests = Vec::with_capacity(rows.len());

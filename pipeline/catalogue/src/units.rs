@@ -185,8 +185,7 @@ fn held(row: &AnyRow) -> Result<Held> {
 /// `($2, $3), ($4, $5)`: placeholders of `rows` rows of `columns`, the first numbered `first`.
 pub(crate) fn value_rows(rows: usize, columns: usize, first: usize) -> String {
     let row = |row: usize| {
-        let numbers: Vec<String> =
-            (0..columns).map(|column| format!("${}", first + row * columns + column)).collect();
+        let numbers: Vec<String> = (0..columns).map(|column| format!("${}", first + row * columns + column)).collect();
         format!("({})", numbers.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")

@@ -101,8 +101,7 @@ where
 
     fn finish(self: Box<Self>, transaction: Result<()>) {
         let Self { outcome, reply, .. } = *self;
-        let answer =
-            transaction.and_then(|()| outcome.ok_or_else(|| CatalogueError::from(sqlx::Error::WorkerCrashed)));
+        let answer = transaction.and_then(|()| outcome.ok_or_else(|| CatalogueError::from(sqlx::Error::WorkerCrashed)));
         // A caller that has gone needs no answer.
         drop(reply.send(answer));
     }
@@ -155,13 +154,155 @@ impl Writing {
             *own = timeout(WORK_TIMEOUT, job.run(&mut savepoint))
                 .await
                 .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()));
-            if own.is_ok() { savepoint.commit().await? } else { savepoint.rollback().await? }
+            if own.is_ok() {
+                savepoint.commit().await?;
+            } else {
+                savepoint.rollback().await?;
+            }
             next += 1;
-            if !urgent && next < GROUP && self.urgent.is_empty() && let Ok(job) = self.changes.try_recv() {
+            if !urgent
+                && next < GROUP
+                && self.urgent.is_empty()
+                && let Ok(job) = self.changes.try_recv()
+            {
                 jobs.push((job, Ok(())));
             }
         }
         tx.commit().await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use sqlx::AnyPool;
+
+    use super::*;
+    use crate::db::Db;
+
+    async fn fresh() -> (tempfile::TempDir, Db) {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/castback.db", directory.path().display());
+        let db = Db::open(&url).await.unwrap();
+        (directory, db)
+    }
+
+    async fn names(pool: &AnyPool) -> Vec<String> {
+        sqlx::query_scalar("SELECT name FROM meta ORDER BY name").fetch_all(pool).await.unwrap()
+    }
+
+    async fn note(tx: &mut Tx, name: &'static str) -> Result<()> {
+        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, '')").bind(name).execute(tx).await?;
+        Ok(())
+    }
+
+    /// Starts a change that holds the writer until the sender is used.
+    async fn hold(db: &Db) -> oneshot::Sender<()> {
+        let (release, held) = oneshot::channel::<()>();
+        let (begun, running) = oneshot::channel();
+        let db = db.clone();
+        tokio::spawn(async move {
+            db.change(|_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    held.await.unwrap();
+                    Ok(())
+                })
+            })
+            .await
+        });
+        running.await.unwrap();
+        release
+    }
+
+    #[tokio::test]
+    async fn what_is_urgent_goes_before_changes_that_wait() {
+        let (_directory, db) = fresh().await;
+        let writer = db.writer().unwrap();
+        let release = hold(&db).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = Vec::new();
+        for i in 0..3 {
+            let (db, order) = (db.clone(), order.clone());
+            waiting.push(tokio::spawn(async move {
+                let mark: Work<'static, ()> = Box::pin(async move {
+                    order.lock().unwrap().push(format!("change {i}"));
+                    Ok(())
+                });
+                db.change(move |_| mark).await.unwrap();
+            }));
+        }
+        let urgent = {
+            let (db, order) = (db.clone(), order.clone());
+            tokio::spawn(async move {
+                let mark: Work<'static, ()> = Box::pin(async move {
+                    order.lock().unwrap().push("urgent".to_owned());
+                    Ok(())
+                });
+                db.urgent(move |_| mark).await.unwrap();
+            })
+        };
+        while writer.urgent.capacity() == URGENT || writer.changes.capacity() + 3 > CHANGES {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        for task in waiting.into_iter().chain([urgent]) {
+            task.await.unwrap();
+        }
+        assert_eq!(order.lock().unwrap()[0], "urgent");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_the_database_gave_up_fails_all_in_it_and_the_next_begins_clean() {
+        let (_directory, db) = fresh().await;
+        let release = hold(&db).await;
+        let joining = tokio::spawn({
+            let db = db.clone();
+            async move { db.change(|tx| Box::pin(note(tx, "before"))).await }
+        });
+        let writer = db.writer().unwrap();
+        while writer.changes.capacity() == CHANGES {
+            tokio::task::yield_now().await;
+        }
+        // What SQLite does by itself when the disk is full.
+        let giving_up = tokio::spawn({
+            let db = db.clone();
+            async move {
+                db.change(|tx| {
+                    Box::pin(async move {
+                        sqlx::raw_sql("ROLLBACK").execute(tx).await?;
+                        Ok(())
+                    })
+                })
+                .await
+            }
+        });
+        while writer.changes.capacity() + 2 > CHANGES {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        assert!(matches!(joining.await.unwrap(), Err(CatalogueError::Unavailable(_))));
+        assert!(matches!(giving_up.await.unwrap(), Err(CatalogueError::Unavailable(_))));
+        db.change(|tx| Box::pin(note(tx, "after"))).await.unwrap();
+        assert_eq!(names(db.reads()).await, ["after"]);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_takes_back_only_itself() {
+        let (_directory, db) = fresh().await;
+        let release = hold(&db).await;
+        let changes = ["a", "b", "a", "c"].map(|name| {
+            let db = db.clone();
+            tokio::spawn(async move { db.change(move |tx| Box::pin(note(tx, name))).await })
+        });
+        release.send(()).unwrap();
+        let mut failed = 0;
+        for change in changes {
+            failed += usize::from(change.await.unwrap().is_err());
+        }
+        assert_eq!(failed, 1);
+        assert_eq!(names(db.reads()).await, ["a", "b", "c"]);
     }
 }

@@ -16,7 +16,8 @@ use crate::segments::segment;
 async fn commit_often(catalogue: Catalogue, mut held: Held, times: i64) -> Vec<i64> {
     let mut numbers = Vec::new();
     for offset in 1..=times {
-        let outcome = catalogue.commit(request(&format!("{}-{offset}", held.unit), vec![step(&held, offset)])).await.unwrap();
+        let outcome =
+            catalogue.commit(request(&format!("{}-{offset}", held.unit), vec![step(&held, offset)])).await.unwrap();
         numbers.push(outcome.revision.unwrap().0);
         held.positions = at(offset);
     }
@@ -96,6 +97,20 @@ on_every_database! {
         }
         committing.await.unwrap();
         compacting.await.unwrap();
+    }
+
+    async fn one_that_fails_takes_nobody_with_it(house) {
+        let account = house.account("ada").await;
+        let mut callers = tokio::task::JoinSet::new();
+        for i in 0..30 {
+            let catalogue = house.catalogue.clone();
+            let new = NewPodcast { feed_url: format!("https://example.com/{}", i % 10), allowed: None };
+            callers.spawn(async move { catalogue.create_podcast(account, new).await });
+        }
+        let outcomes = callers.join_all().await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 10);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(CatalogueError::InUse("feed_url")))));
+        assert_eq!(house.catalogue.count_podcasts(account).await.unwrap(), 10);
     }
 
     async fn many_callers_at_a_limit_admit_exactly_as_many(house) {

@@ -68,7 +68,8 @@ impl House {
     }
 
     pub(crate) async fn person(&self, name: &str) -> SignedUp {
-        let new = NewUser { email: format!("{name}@example.com"), password: "long enough".into(), name: name.to_owned() };
+        let new =
+            NewUser { email: format!("{name}@example.com"), password: "long enough".into(), name: name.to_owned() };
         self.catalogue.sign_up(new).await.unwrap()
     }
 
@@ -110,23 +111,20 @@ pub(crate) fn terms(code: &str) -> CampaignTerms {
 
 /// A test on SQLite, and the same on PostgreSQL.
 macro_rules! on_every_database {
-    ($($(#[$doc:meta])* async fn $name:ident($house:ident) $body:block)+) => {$(
+    ($(async fn $name:ident($house:ident) $body:block)+) => {$(
+        async fn $name($house: &crate::harness::House) $body
+
         mod $name {
-            use super::*;
-
-            $(#[$doc])*
-            async fn check($house: &crate::harness::House) $body
-
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn sqlite() {
-                check(&crate::harness::House::sqlite().await).await;
+                super::$name(&crate::harness::House::sqlite().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             #[ignore = "needs CASTBACK_TEST_POSTGRES_URL; run with --include-ignored"]
             async fn postgres() {
                 let name = module_path!().trim_start_matches("suite::");
-                check(&crate::harness::House::postgres(name).await).await;
+                super::$name(&crate::harness::House::postgres(name).await).await;
             }
         }
     )+};

@@ -33,6 +33,13 @@ on_every_database! {
         assert_eq!(house.catalogue.sign_in("operator@castback.invalid", "".into()).await.unwrap(), None);
     }
 
+    async fn closing_finishes_what_was_handed_over(house) {
+        house.account("ada").await;
+        house.catalogue.close().await.unwrap();
+        assert!(house.catalogue.readiness().await.is_err());
+        assert_eq!(house.neighbour(2).await.accounts().await.unwrap().len(), 2);
+    }
+
     async fn what_was_committed_is_there_after_a_restart(house) {
         let held = house.held(1, "a").await;
         house.catalogue.commit(request("one", vec![step(&held[0], 4)])).await.unwrap();

@@ -1,6 +1,8 @@
 //! One suite over both databases. The PostgreSQL half needs a server: set
 //! `CASTBACK_TEST_POSTGRES_URL` and run with `--include-ignored`; without the variable it fails.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+
 #[macro_use]
 mod harness;
 

@@ -42,6 +42,8 @@ on_every_database! {
         };
         catalogue.compact(rest).await.unwrap();
         let view = catalogue.view(None).await.unwrap();
+        assert_eq!((view.stamp.revision, view.stamp.compaction), (Revision(1), 2));
+        assert_eq!(catalogue.view_stamp().await.unwrap(), view.stamp);
         assert_eq!(view.segments, [segment("s2", (1, 1))]);
         assert!(view.slices.is_empty());
 
@@ -55,6 +57,7 @@ on_every_database! {
         assert!(catalogue.knows_object("s2").await.unwrap(), "a live one is never forgotten");
 
         assert!(matches!(catalogue.compact(half).await, Err(CatalogueError::Stale)));
+        assert_eq!(catalogue.view_stamp().await.unwrap(), view.stamp);
     }
 
     async fn a_stale_compaction_replaces_nothing(house) {
