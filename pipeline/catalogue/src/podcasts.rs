@@ -183,7 +183,7 @@ impl Catalogue {
             .await
     }
 
-    /// Has a podcast polled as soon as possible, unless it is gone.
+    /// Has a podcast polled as soon as possible, even one that is gone: a person asked.
     pub async fn poll_now(&self, account: AccountId, podcast: PodcastId) -> Result<()> {
         let now = self.now().0;
         self.db
