@@ -129,6 +129,9 @@ async fn test_rss_ingest_is_not_fooled_by_a_lying_length() {
     assert!(matches!(huge, FetchError::TooLarge { .. }));
     let garbage = get(server.on("/garbage", Answer::Bytes(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()))).await.unwrap_err();
     assert_eq!(garbage.to_string(), "the address could not be reached");
+    let mut no_tls = server.on("/plain", Answer::new(200, &[], &body));
+    no_tls.set_scheme("https").unwrap();
+    assert!(matches!(get(no_tls).await, Err(FetchError::Unreachable(_))));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ struct Expected {
 }
 
 fn corpus() -> Option<PathBuf> {
-    let root = std::env::var_os("CASTBACK_CORPUS");
+    let root = std::env::var_os("CASTBACK_CORPUS").filter(|root| !root.is_empty());
     if root.is_none() {
         println!("CASTBACK_CORPUS is not set: only our own fixtures are polled");
     }
