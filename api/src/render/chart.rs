@@ -43,13 +43,21 @@ pub(super) fn draw(chart: &Chart, frame: Frame) -> Vec<Shape> {
     shapes
 }
 
-/// The finite points in order of time, thinned to [`MOST_POINTS`], and by how much.
+/// The least difference between values that an axis can show.
+const SMALLEST: f64 = 1e-9;
+
+/// The largest value drawn: up to here `f64` counts exactly. A larger one is taken for absent.
+const LARGEST: f64 = 1e15;
+
+/// The points in order of time, thinned to [`MOST_POINTS`], and by how much. What is not a number
+/// of a size that can be drawn is absent.
 fn drawn(chart: &Chart) -> (Vec<Point>, usize) {
+    let fits = |value: &f64| value.abs() <= LARGEST;
     let mut points = chart.points.clone();
     points.sort_by_key(|point| point.at);
     for point in &mut points {
-        point.value = point.value.filter(|value| value.is_finite());
-        point.band = point.band.filter(|(low, high)| low.is_finite() && high.is_finite());
+        point.value = point.value.filter(fits);
+        point.band = point.band.filter(|(low, high)| fits(low) && fits(high));
     }
     let every = points.len().div_ceil(MOST_POINTS).max(1);
     (points.into_iter().step_by(every).collect(), every)
@@ -60,11 +68,20 @@ fn head(chart: &Chart, frame: Frame, every: usize) -> Vec<Shape> {
     let unit = if every > 1 { format!("{} (1 point in {every} drawn)", chart.unit) } else { chart.unit.clone() };
     let unit = Shape::Words {
         at: spot(frame.width, at.y),
-        words: unit,
+        words: shortened(&unit, frame.width * 0.34 / frame.text),
         style: style(Face::Regular, frame.text, Ink::Muted),
         anchor: Anchor::End,
     };
-    vec![Shape::words(at, chart.title.as_str(), style(Face::Bold, frame.text * 1.2, Ink::Text)), unit]
+    let title = shortened(&chart.title, frame.width * 0.62 / (frame.text * 1.2));
+    vec![Shape::words(at, title, style(Face::Bold, frame.text * 1.2, Ink::Text)), unit]
+}
+
+/// `words` cut where they would be about `ems` times as wide as their type is high: what draws
+/// does not know its glyphs.
+fn shortened(words: &str, ems: f32) -> String {
+    const AVERAGE_EM: f32 = 0.55;
+    let end = words.char_indices().enumerate().find(|(index, _)| length(*index) * AVERAGE_EM > ems);
+    end.map_or_else(|| words.to_owned(), |(_, (at, _))| format!("{}…", words[..at].trim_end()))
 }
 
 /// Where the data stands, and how values and times become places.
@@ -87,7 +104,7 @@ impl<'a> Plot<'a> {
         let ends = points.iter().filter_map(|point| point.band).flat_map(|(low, high)| [low, high]);
         let (low, high) =
             values().chain(ends).fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
-        let high = if high - low > 0.0 { high } else { low + 1.0 };
+        let high = if high - low > SMALLEST { high } else { low + 1.0 };
         let whole = values().all(|value| value.fract().abs() < f64::EPSILON);
         let marks = numbers(low, high, whole);
         let gaps = points.windows(2).map(|pair| pair[1].at.0.saturating_sub(pair[0].at.0));
@@ -266,6 +283,32 @@ mod tests {
         assert!(shapes.iter().all(|shape| matches!(shape, Shape::Words { .. })));
         chart.points.clear();
         assert_eq!(draw(&chart, FRAME), shapes);
+    }
+
+    #[test]
+    fn extremes_keep_their_places_finite() {
+        for extreme in [1e300, -1e300, f64::MAX, f64::MIN_POSITIVE, 5e-324, 1e15, -1e15, 1e-12] {
+            let mut chart = samples::roas(6);
+            chart.points[2].value = Some(extreme);
+            chart.points.truncate(3);
+            for kind in [ChartKind::Bars, ChartKind::Line] {
+                chart.kind = kind;
+                for place in places(&draw(&chart, FRAME)) {
+                    assert!(
+                        place.x.is_finite() && (-0.01..=FRAME.height + 0.01).contains(&place.y),
+                        "{extreme}: {place:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_titles_end_before_the_unit() {
+        let mut chart = samples::downloads(3);
+        chart.title = "é ".repeat(500);
+        let Shape::Words { words, .. } = &draw(&chart, FRAME)[0] else { panic!("the title comes first") };
+        assert!(words.ends_with('…') && words.chars().count() < 70, "{words}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What each block looks like on paper.
 
-use super::lines::{Measure, wrap};
+use super::lines::{Measure, clip, wrap};
 use super::sheet::{MARGIN, Sheet, WIDTH, baseline, leading, leadings};
-use super::table::table;
+use super::table::{CAPTION, table};
 use crate::render::chart::{Frame, draw};
 use crate::render::document::{Block, Chart, Document, Fact, Figure, Statement};
 use crate::render::shape::{Face, Ink, Shape, Style, corners, length, spot, style};
@@ -129,7 +129,12 @@ fn explained(figure: &Figure) -> String {
 fn chart(chart: &Chart, sheet: &mut Sheet<'_>) {
     sheet.reserve(CHART.height + 14.0);
     let origin = spot(MARGIN, sheet.y);
-    for shape in draw(chart, CHART) {
+    let fitting = Chart {
+        title: clip(sheet.fonts, &chart.title, CAPTION, WIDTH * 0.62),
+        unit: clip(sheet.fonts, &chart.unit, LABEL, WIDTH * 0.34),
+        ..chart.clone()
+    };
+    for shape in draw(&fitting, CHART) {
         sheet.put(shape.moved(origin));
     }
     sheet.skip(CHART.height + 14.0);

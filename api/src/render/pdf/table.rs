@@ -7,7 +7,8 @@ use crate::render::document::{Column, ColumnKind, Table};
 use crate::render::shape::{Anchor, Face, Ink, Shape, Style, corners, length, spot, style};
 use crate::render::value::Value;
 
-const CAPTION: Style = style(Face::Bold, 9.5, Ink::Text);
+/// How tables and charts are titled.
+pub(super) const CAPTION: Style = style(Face::Bold, 9.5, Ink::Text);
 const NOTE: Style = style(Face::Regular, 8.0, Ink::Muted);
 
 /// Sizes of type: the first one that fits is taken. If none does, the table is parted.
