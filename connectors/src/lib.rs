@@ -8,5 +8,6 @@
 //! [`feeds::Feed`] or [`feeds::Episode`]; another party (payments, mail, chat) is a module of its own
 //! beside [`feeds`] that is given a [`http::Fetcher`].
 
+pub mod agent;
 pub mod feeds;
 pub mod http;

@@ -6,9 +6,11 @@
 
 mod decode;
 mod encode;
+mod fingerprint;
 
 pub use decode::{Bad, BatchDecoder, DeadReason, DecodeError, Decoded};
 pub use encode::{EncodeError, Encoder};
+pub use fingerprint::schema_fingerprint;
 
 /// Bytes before the datum: the magic byte and the schema id.
 pub const FRAME: usize = 5;

@@ -14,6 +14,7 @@ pub mod network;
 pub mod public_address;
 pub mod quoted;
 pub mod range;
+pub mod seal;
 pub mod signature;
 
 pub use hash::{Hash128, HashKey, fingerprint, household, listener};

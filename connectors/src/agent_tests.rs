@@ -1,0 +1,144 @@
+use castback_catalogue::people::NewUser;
+use castback_catalogue::podcasts::NewPodcast;
+use castback_schemas::ManualClock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::http::Guard;
+
+const NOW: Micros = Micros(1_800_000_000_000_000);
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    catalogue: Catalogue,
+    poller: FeedPoller,
+    account: AccountId,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(NOW));
+        let url = format!("sqlite://{}", folder.path().join("castback.db").display());
+        let catalogue = Catalogue::open(&url, clock.clone(), [7; 32]).await.unwrap();
+        let fetcher = Arc::new(Fetcher::new(Guard::new(vec!["127.0.0.1/32".parse().unwrap()])).unwrap());
+        let poller = FeedPoller::new(catalogue.clone(), fetcher, clock.clone(), PollPolicy::default());
+        let new = NewUser { email: "a@example.org".into(), password: "long enough".to_owned().into(), name: String::new() };
+        let account = catalogue.sign_up(new).await.unwrap().user.account;
+        Self { _folder: folder, clock, catalogue, poller, account }
+    }
+
+    async fn connect(&self, url: &str) -> PodcastId {
+        let new = NewPodcast { feed_url: url.to_owned(), allowed: None };
+        self.catalogue.create_podcast(self.account, new).await.unwrap().id
+    }
+
+    async fn requests(&self) -> Vec<String> {
+        let units: Vec<Unit> = Slot::all().map(|slot| Unit { group: Group::Counting, slot }).collect();
+        self.catalogue.unit_requests(&units).await.unwrap().into_iter().map(|request| request.body).collect()
+    }
+}
+
+/// Answers every connection with the next of these bodies, the last one again and again.
+async fn host(bodies: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut bodies = bodies.into_iter().peekable();
+        let mut body = String::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            body = bodies.next().unwrap_or(body);
+            let mut head = [0; 4096];
+            assert!(stream.read(&mut head).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    format!("http://{address}/feed.xml")
+}
+
+fn feed(episodes: &[&str]) -> String {
+    let items: Vec<String> = episodes
+        .iter()
+        .map(|name| {
+            format!(
+                "<item><guid>{name}</guid><pubDate>Tue, 05 Jan 2027 06:00:00 GMT</pubDate>\
+                 <enclosure url=\"https://media.example/{name}.mp3\" length=\"1000\" type=\"audio/mpeg\"/></item>"
+            )
+        })
+        .collect();
+    format!("<rss version=\"2.0\"><channel><title>Show</title>{}</channel></rss>", items.concat())
+}
+
+#[tokio::test]
+async fn a_due_feed_is_polled_and_kept_and_waits_for_its_next_turn() {
+    let bench = Bench::new().await;
+    let id = bench.connect(&host(vec![feed(&["one", "two"])]).await).await;
+    let polled = bench.poller.round("test").await.unwrap();
+    assert_eq!(polled, [Polled { outcome: "fetched", changed: 2 }]);
+    let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
+    assert_eq!((podcast.status, podcast.title.as_deref()), (PodcastStatus::Active, Some("Show")));
+    assert!(podcast.next_poll_at.unwrap() > NOW);
+    assert_eq!(bench.catalogue.all_episodes(bench.account, id).await.unwrap().len(), 2);
+    assert_eq!(bench.poller.round("test").await.unwrap(), []);
+    assert_eq!(bench.requests().await, [""; 0], "nothing was asked for before");
+}
+
+#[tokio::test]
+async fn a_new_episode_is_told_and_its_days_are_counted_again() {
+    let bench = Bench::new().await;
+    let id = bench.connect(&host(vec![feed(&["one"]), feed(&["two", "one"])]).await).await;
+    bench.poller.round("test").await.unwrap();
+    bench.clock.advance(castback_schemas::time::DAY);
+    let polled = bench.poller.round("test").await.unwrap();
+    assert_eq!(polled, [Polled { outcome: "fetched", changed: 1 }]);
+    let events = bench.catalogue.outbox_batch("test", 100).await.unwrap();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event.body["kind"].as_str()).collect();
+    assert_eq!(kinds, ["user_created", "episode_added", "episode_added"]);
+    let requests = bench.requests().await;
+    let body: Value = serde_json::from_str(&requests[0]).unwrap();
+    let expected = json!({"account": bench.account, "podcast": id, "from": "2026-12-29", "to": "2027-01-16"});
+    assert_eq!((requests.len(), body), (1, expected));
+}
+
+#[tokio::test]
+async fn a_refused_address_fails_in_words_that_tell_nothing() {
+    let bench = Bench::new().await;
+    let id = bench.connect("http://10.0.0.1/feed.xml").await;
+    assert_eq!(bench.poller.round("test").await.unwrap(), [Polled { outcome: "failed", changed: 0 }]);
+    let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
+    assert_eq!(podcast.status, PodcastStatus::Failing);
+    assert_eq!(podcast.last_error.as_deref(), Some("the address could not be reached"));
+}
+
+#[tokio::test]
+async fn a_feed_that_moved_to_another_feed_of_the_account_stays() {
+    let bench = Bench::new().await;
+    let target = host(vec![feed(&["one"])]).await;
+    bench.connect(&target).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let moved = format!("http://{}/old.xml", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            assert!(stream.read(&mut head).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 301 X\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let id = bench.connect(&moved).await;
+    let mut polled = bench.poller.round("test").await.unwrap();
+    polled.extend(bench.poller.round("test").await.unwrap());
+    assert!(polled.len() == 2 && polled.iter().all(|polled| polled.outcome == "fetched"), "{polled:?}");
+    assert_eq!(bench.catalogue.podcast(bench.account, id).await.unwrap().feed_url, moved);
+}
+
+#[test]
+fn addresses_of_feeds_are_web_addresses() {
+    for bad in ["", "not a url", "file:///etc/passwd", "ftp://a.example/", "http://user@a.example/", "data:text/xml,x"] {
+        assert_eq!(feed_url(bad), Err(InvalidFeedUrl), "{bad}");
+    }
+    assert_eq!(feed_url(" HTTP://A.example ").unwrap().as_str(), "http://a.example/");
+}
