@@ -101,6 +101,9 @@ pub enum StoreError {
     /// Rows can't be written as Arrow IPC.
     #[error("rows can't be encoded")]
     Encode(#[source] Arc<ArrowError>),
+    /// A worker's request can't be written down; a defect.
+    #[error("a request can't be encoded")]
+    Request(#[source] Arc<serde_json::Error>),
     /// Rows can't be compressed.
     #[error("rows can't be compressed")]
     Compress(#[source] Arc<io::Error>),

@@ -4,12 +4,13 @@
 //! SliceRows ─object─▶ commit object ─compaction─▶ segments      (immutable, durable, checksummed)
 //!                └──────── PinnedView (catalogue) ────────┘
 //!                                │ Scan
-//!                      overlay: which version holds
+//!                      overlay: which version holds ─session─▶ SQL ─worker─▶ answers
 //! ```
 //! It must not know: what a verdict or a figure means, the log, HTTP, people. It reads no clock
 //! and draws no randomness; names of objects are passed in.
 //!
-//! Where to add: a stored table is a row in `castback_schemas::table::TABLES`, nothing here.
+//! Where to add: a stored table is a row in `castback_schemas::table::TABLES`, nothing here; a public
+//! SQL table is a row in `session::views` or `session::catalogue_tables`.
 
 mod bloom;
 mod columns;
@@ -30,6 +31,7 @@ mod segment;
 pub mod session;
 mod store;
 mod view;
+pub mod worker;
 
 pub use columns::{COMMIT, stored_schema};
 pub use compaction::{Compacted, Compactor, Cutoffs};

@@ -13,6 +13,8 @@ mod guard;
 mod provider;
 mod public;
 mod query;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::sync::Arc;

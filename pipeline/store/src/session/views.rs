@@ -16,6 +16,67 @@ pub(super) struct ViewSpec {
     pub(super) docs: &'static [(&'static str, &'static str)],
 }
 
+/// The columns of `ledger`, from requests: they have them all.
+macro_rules! requests {
+    ($versions:literal) => {
+        concat!(
+            "SELECT account_id, 'listener-requests' AS topic, slot, \"offset\", event_id, podcast_id, episode_id, ",
+            "verdict, reason, duplicate_of, counted_utc_day, counted_first_touch, counted_last_touch, ",
+            "rule_version, config_version, occurred_at, recorded_at, commit FROM requests",
+            $versions
+        )
+    };
+}
+
+/// The columns of `ledger`, from records that are no downloads.
+macro_rules! records {
+    ($table:literal, $versions:literal, $topic:literal) => {
+        concat!(
+            "SELECT account_id, '",
+            $topic,
+            "' AS topic, slot, \"offset\", event_id, ",
+            "CAST(NULL AS VARCHAR) AS podcast_id, CAST(NULL AS VARCHAR) AS episode_id, ",
+            "verdict, reason, duplicate_of, false AS counted_utc_day, false AS counted_first_touch, ",
+            "false AS counted_last_touch, rule_version, config_version, occurred_at, recorded_at, commit FROM ",
+            $table,
+            $versions
+        )
+    };
+}
+
+/// The columns of `ledger`, from what could not be read: nothing judged it.
+macro_rules! dead_letters {
+    ($versions:literal) => {
+        concat!(
+            "SELECT account_id, topic, slot, \"offset\", CAST(NULL AS VARCHAR) AS event_id, ",
+            "CAST(NULL AS VARCHAR) AS podcast_id, CAST(NULL AS VARCHAR) AS episode_id, ",
+            "'dead_lettered' AS verdict, reason, CAST(NULL AS BIGINT) AS duplicate_of, ",
+            "false AS counted_utc_day, false AS counted_first_touch, false AS counted_last_touch, ",
+            "CAST(0 AS BIGINT) AS rule_version, CAST(0 AS BIGINT) AS config_version, ",
+            "recorded_at AS occurred_at, recorded_at, commit FROM dead_letters",
+            $versions
+        )
+    };
+}
+
+/// The columns of `ledger`, from revised verdicts and the records that they are about.
+macro_rules! revisions {
+    ($table:literal, $topic:literal, $podcast:literal) => {
+        concat!(
+            "SELECT v.account_id, v.topic, v.slot, v.\"offset\", r.event_id, ",
+            $podcast,
+            " AS podcast_id, v.episode_id, v.verdict, v.reason, v.duplicate_of, ",
+            "v.counted_utc_day, v.counted_first_touch, v.counted_last_touch, ",
+            "v.rule_version, v.config_version, v.occurred_at, r.recorded_at, v.commit FROM verdicts__all v JOIN ",
+            $table,
+            "__all r ON v.account_id = r.account_id AND v.slot = r.slot AND v.\"offset\" = r.\"offset\" ",
+            "WHERE v.topic = '",
+            $topic,
+            "'"
+        )
+    };
+}
+
 const LEDGER_DOCS: &[(&str, &str)] = &[
     ("account_id", "whose it is"),
     ("topic", "topic of the record"),
@@ -99,57 +160,35 @@ pub(super) const VIEWS: &[ViewSpec] = &[
     ViewSpec {
         name: "ledger",
         doc: "one row per accepted record of any topic, with its current verdict",
-        sql: "SELECT account_id, 'listener-requests' AS topic, slot, \"offset\", event_id, podcast_id, episode_id, \
-              verdict, reason, duplicate_of, counted_utc_day, counted_first_touch, counted_last_touch, \
-              rule_version, config_version, occurred_at, recorded_at, commit FROM requests \
-              UNION ALL SELECT account_id, 'conversions', slot, \"offset\", event_id, \
-              CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), verdict, reason, duplicate_of, false, false, false, \
-              rule_version, config_version, occurred_at, recorded_at, commit FROM conversion_records \
-              UNION ALL SELECT account_id, 'app-events', slot, \"offset\", event_id, \
-              CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), verdict, reason, duplicate_of, false, false, false, \
-              rule_version, config_version, occurred_at, recorded_at, commit FROM app_events \
-              UNION ALL SELECT account_id, topic, slot, \"offset\", CAST(NULL AS VARCHAR), \
-              CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), 'dead_lettered', reason, CAST(NULL AS BIGINT), \
-              false, false, false, CAST(0 AS BIGINT), CAST(0 AS BIGINT), recorded_at, recorded_at, commit \
-              FROM dead_letters",
+        sql: concat!(
+            requests!(""),
+            " UNION ALL ",
+            records!("conversion_records", "", "conversions"),
+            " UNION ALL ",
+            records!("app_events", "", "app-events"),
+            " UNION ALL ",
+            dead_letters!("")
+        ),
         docs: LEDGER_DOCS,
     },
     ViewSpec {
         name: "ledger_history",
         doc: "every verdict that was ever given, the first and each revision",
-        sql: "SELECT account_id, 'listener-requests' AS topic, slot, \"offset\", event_id, podcast_id, episode_id, \
-              verdict, reason, duplicate_of, counted_utc_day, counted_first_touch, counted_last_touch, \
-              rule_version, config_version, occurred_at, recorded_at, commit FROM requests__all \
-              UNION ALL SELECT account_id, 'conversions', slot, \"offset\", event_id, \
-              CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), verdict, reason, duplicate_of, false, false, false, \
-              rule_version, config_version, occurred_at, recorded_at, commit FROM conversion_records__all \
-              UNION ALL SELECT account_id, 'app-events', slot, \"offset\", event_id, \
-              CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), verdict, reason, duplicate_of, false, false, false, \
-              rule_version, config_version, occurred_at, recorded_at, commit FROM app_events__all \
-              UNION ALL SELECT account_id, topic, slot, \"offset\", CAST(NULL AS VARCHAR), \
-              CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), 'dead_lettered', reason, CAST(NULL AS BIGINT), \
-              false, false, false, CAST(0 AS BIGINT), CAST(0 AS BIGINT), recorded_at, recorded_at, commit \
-              FROM dead_letters__all \
-              UNION ALL SELECT v.account_id, v.topic, v.slot, v.\"offset\", r.event_id, r.podcast_id, v.episode_id, \
-              v.verdict, v.reason, v.duplicate_of, v.counted_utc_day, v.counted_first_touch, v.counted_last_touch, \
-              v.rule_version, v.config_version, v.occurred_at, r.recorded_at, v.commit \
-              FROM verdicts__all v JOIN requests__all r \
-              ON v.account_id = r.account_id AND v.slot = r.slot AND v.\"offset\" = r.\"offset\" \
-              WHERE v.topic = 'listener-requests' \
-              UNION ALL SELECT v.account_id, v.topic, v.slot, v.\"offset\", r.event_id, \
-              CAST(NULL AS VARCHAR), v.episode_id, v.verdict, v.reason, v.duplicate_of, \
-              v.counted_utc_day, v.counted_first_touch, v.counted_last_touch, \
-              v.rule_version, v.config_version, v.occurred_at, r.recorded_at, v.commit \
-              FROM verdicts__all v JOIN conversion_records__all r \
-              ON v.account_id = r.account_id AND v.slot = r.slot AND v.\"offset\" = r.\"offset\" \
-              WHERE v.topic = 'conversions' \
-              UNION ALL SELECT v.account_id, v.topic, v.slot, v.\"offset\", r.event_id, \
-              CAST(NULL AS VARCHAR), v.episode_id, v.verdict, v.reason, v.duplicate_of, \
-              v.counted_utc_day, v.counted_first_touch, v.counted_last_touch, \
-              v.rule_version, v.config_version, v.occurred_at, r.recorded_at, v.commit \
-              FROM verdicts__all v JOIN app_events__all r \
-              ON v.account_id = r.account_id AND v.slot = r.slot AND v.\"offset\" = r.\"offset\" \
-              WHERE v.topic = 'app-events'",
+        sql: concat!(
+            requests!("__all"),
+            " UNION ALL ",
+            records!("conversion_records", "__all", "conversions"),
+            " UNION ALL ",
+            records!("app_events", "__all", "app-events"),
+            " UNION ALL ",
+            dead_letters!("__all"),
+            " UNION ALL ",
+            revisions!("requests", "listener-requests", "r.podcast_id"),
+            " UNION ALL ",
+            revisions!("conversion_records", "conversions", "CAST(NULL AS VARCHAR)"),
+            " UNION ALL ",
+            revisions!("app_events", "app-events", "CAST(NULL AS VARCHAR)")
+        ),
         docs: LEDGER_DOCS,
     },
     ViewSpec {
