@@ -12,9 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use castback_schemas::id::AccountId;
 use castback_schemas::time::SystemClock;
-use castback_schemas::topic::{SLOTS, Slot, TOPICS, Topic};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use castback_schemas::topic::{SLOTS, Slot, Topic};
 use uuid::Uuid;
 
 const TOPIC: Topic = Topic::ListenerRequests;
@@ -60,26 +58,21 @@ impl Bed for Embedded {
 }
 
 struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    options: KafkaOptions,
     open: RefCell<Vec<Arc<KafkaLog>>>,
 }
 
 impl Kafka {
-    fn new() -> Self {
-        let cluster = MockCluster::new(1).unwrap();
-        for spec in TOPICS {
-            // The cluster of the library's tests cannot be asked to create topics.
-            cluster.create_topic(spec.name, i32::from(SLOTS), 1).unwrap();
-        }
-        Self { cluster, open: RefCell::default() }
+    fn new(case: &str) -> Self {
+        let options = crate::kafka::mock::topics(&format!("{case}."));
+        Self { options, open: RefCell::default() }
     }
 }
 
 #[async_trait(?Send)]
 impl Bed for Kafka {
     async fn open(&self) -> Arc<dyn Log> {
-        let brokers = self.cluster.bootstrap_servers();
-        let log = KafkaLog::new(KafkaOptions { brokers, ..KafkaOptions::default() }).unwrap();
+        let log = KafkaLog::new(self.options.clone(), Arc::new(SystemClock)).unwrap();
         let log = Arc::new(log);
         self.open.borrow_mut().push(Arc::clone(&log));
         log
@@ -106,7 +99,7 @@ macro_rules! conformance {
         mod kafka {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let bed = super::Kafka::new();
+                let bed = super::Kafka::new(stringify!($case));
                 super::$case(&bed).await;
                 super::Bed::close(&bed).await;
             })+

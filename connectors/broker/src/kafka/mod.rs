@@ -7,7 +7,10 @@
 
 mod admin;
 mod fault;
+#[cfg(test)]
+pub(crate) mod mock;
 mod options;
+mod pool;
 mod producer;
 mod reader;
 #[cfg(test)]
@@ -19,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use castback_schemas::time::{Clock, Micros};
 use castback_schemas::topic::{SLOTS, Slot, Topic};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -26,8 +30,9 @@ use tokio::sync::OnceCell;
 
 use self::fault::Fault;
 pub use self::options::KafkaOptions;
+use self::pool::Readers;
 use self::producer::Producer;
-use self::reader::Readers;
+
 use crate::log::{AppendError, Cause, Ends, Log, NewRecord, ReadError, ReadLimits, Record, check_append};
 
 /// The header that names a record's account.
@@ -68,14 +73,14 @@ impl KafkaLog {
     /// A log on the cluster of `options`. Returns without asking the cluster, which may not be
     /// there yet: until it is, appends and reads are unavailable. The first of them that gets
     /// through creates the topics that are missing.
-    pub fn new(options: KafkaOptions) -> Result<Self, KafkaSettingsError> {
+    pub fn new(options: KafkaOptions, clock: Arc<dyn Clock>) -> Result<Self, KafkaSettingsError> {
         let options = Arc::new(options);
         let unusable = |fault: Fault| KafkaSettingsError { source: Arc::new(fault) };
         let asker = options.adviser("ends").create().map_err(Fault::Client).map_err(unusable)?;
         let inner = Inner {
             topics: OnceCell::new(),
             producer: Producer::new(Arc::clone(&options)).map_err(unusable)?,
-            readers: Readers::new(Arc::clone(&options)),
+            readers: Readers::new(Arc::clone(&options), clock),
             asker,
             advisers: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -116,7 +121,7 @@ impl Inner {
     fn close(&self) {
         if !self.closed.swap(true, Ordering::SeqCst) {
             self.producer.flush();
-            self.readers.clear();
+            self.readers.close_idle_since(Micros(i64::MAX));
         }
     }
 

@@ -1,10 +1,7 @@
-//! Reading: consumers that stand at a position of one slot, kept for the next read.
+//! Reading: a consumer that stands at a position of one slot.
 //!
-//! A consumer is assigned its partition, it never subscribes: who reads what is settled by leases.
-//! Reading in sequence finds the consumer where it stopped, its queue filled ahead; only a jump
-//! assigns anew. Two groups that read one slot get a consumer each.
+//! It is assigned its partition and never subscribes: who reads what is settled by leases.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,59 +18,9 @@ use super::admin::PATIENCE;
 use super::fault::Fault;
 use super::{ACCOUNT_HEADER, KafkaOptions};
 use crate::log::{Ends, ReadError, ReadLimits, Record};
-use crate::per_slot::PerSlot;
 
-/// Idle consumers kept for a slot: one for each group that reads it, and one to spare. A further
-/// one is made for its read and then closed.
-const IDLE: usize = 4;
-
-/// The consumers that are not reading just now.
-pub(super) struct Readers {
-    options: Arc<KafkaOptions>,
-    idle: PerSlot<Mutex<Vec<Reader>>>,
-}
-
-impl Readers {
-    pub(super) fn new(options: Arc<KafkaOptions>) -> Self {
-        Self { options, idle: PerSlot::new(Mutex::default) }
-    }
-
-    /// Reads; blocks until there are records or the wait is over.
-    pub(super) fn read(
-        &self,
-        (topic, slot): (Topic, Slot),
-        from: i64,
-        limits: ReadLimits,
-    ) -> Result<Vec<Record>, ReadError> {
-        let idle = self.idle.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
-        let mut reader = match take(idle, from) {
-            Some(reader) => reader,
-            None => Reader::new(&self.options, topic, slot)?,
-        };
-        let records = reader.read(from, limits)?;
-        // After an error the reader is dropped instead: a new one starts clean.
-        let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE {
-            idle.push(reader);
-        }
-        Ok(records)
-    }
-
-    /// Closes all idle consumers.
-    pub(super) fn clear(&self) {
-        self.idle.each(|idle| idle.lock().unwrap_or_else(PoisonError::into_inner).clear());
-    }
-}
-
-/// The reader that stands at `from`, else the one that was used least lately.
-fn take(idle: &Mutex<Vec<Reader>>, from: i64) -> Option<Reader> {
-    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-    let there = idle.iter().position(|reader| reader.next == Some(from));
-    let any = (idle.len() == IDLE).then_some(0);
-    there.or(any).map(|index| idle.remove(index))
-}
-
-struct Reader {
+/// A consumer of one slot.
+pub(super) struct Reader {
     consumer: BaseConsumer,
     topic: String,
     partition: i32,
@@ -84,13 +31,19 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(options: &KafkaOptions, topic: Topic, slot: Slot) -> Result<Self, Fault> {
+    pub(super) fn new(options: &KafkaOptions, topic: Topic, slot: Slot) -> Result<Self, Fault> {
         let consumer = options.reader().create().map_err(Fault::Client)?;
         let partition = i32::from(slot.0);
         Ok(Self { consumer, topic: options.topic(topic), partition, next: None, at_end: false })
     }
 
-    fn read(&mut self, from: i64, limits: ReadLimits) -> Result<Vec<Record>, ReadError> {
+    /// The offset it will deliver next without a jump; `None` if only a jump can tell.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.next
+    }
+
+    /// Reads from `from`; blocks until there are records or the wait is over.
+    pub(super) fn read(&mut self, from: i64, limits: ReadLimits) -> Result<Vec<Record>, ReadError> {
         if self.next != Some(from) {
             self.jump(from)?;
         }

@@ -1,36 +1,40 @@
 //! What only Kafka can do to a log: fail for a while, and carry records of others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{AppendError, KafkaLog, KafkaOptions, Log, NewRecord, ReadError, ReadLimits, Record};
 use bytes::Bytes;
 use castback_schemas::id::AccountId;
-use castback_schemas::topic::{SLOTS, Slot, TOPICS, Topic};
+use castback_schemas::time::{MINUTE, ManualClock, SystemClock};
+use castback_schemas::topic::{SLOTS, Slot, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use uuid::Uuid;
+
+use super::mock::{Cluster, create_topics, topics};
 
 const TOPIC: Topic = Topic::Conversions;
 const SLOT: Slot = Slot(9);
 const LIMITS: ReadLimits = ReadLimits { max_bytes: usize::MAX, wait: Duration::from_secs(30) };
 
-type Cluster = MockCluster<'static, DefaultProducerContext>;
-
 fn cluster(partitions: u16) -> Cluster {
     let cluster = MockCluster::new(1).unwrap();
-    for spec in TOPICS {
-        cluster.create_topic(&format!("test.{}", spec.name), i32::from(partitions), 1).unwrap();
-    }
+    create_topics(&cluster, "test.", partitions);
     cluster
 }
 
 fn open(cluster: &Cluster) -> KafkaLog {
     let brokers = cluster.bootstrap_servers();
-    let prefix = "test.".to_owned();
-    KafkaLog::new(KafkaOptions { brokers, prefix, ..KafkaOptions::default() }).unwrap()
+    let options = KafkaOptions { brokers, prefix: "test.".to_owned(), ..KafkaOptions::default() };
+    KafkaLog::new(options, Arc::new(SystemClock)).unwrap()
+}
+
+fn shared(prefix: &str) -> KafkaLog {
+    KafkaLog::new(topics(prefix), Arc::new(SystemClock)).unwrap()
 }
 
 fn records(values: &[&'static str]) -> Vec<NewRecord> {
@@ -119,8 +123,7 @@ async fn a_log_may_be_made_before_its_cluster_is_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_readers_of_one_slot_do_not_disturb_each_other() {
-    let cluster = cluster(SLOTS);
-    let log = open(&cluster);
+    let log = shared("two_readers.");
     log.append(records(&["a", "b", "c"])).await.unwrap();
     let one = ReadLimits { max_bytes: 1, ..LIMITS };
     for (position, value) in [(0, "a"), (2, "c"), (1, "b"), (0, "a"), (1, "b"), (2, "c")] {
@@ -132,16 +135,17 @@ async fn two_readers_of_one_slot_do_not_disturb_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_others_may_lack_an_account() {
-    let cluster = cluster(SLOTS);
-    let log = open(&cluster);
+    let options = topics("others.");
+    let brokers = options.brokers.clone();
+    let log = KafkaLog::new(options, Arc::new(SystemClock)).unwrap();
     let mut config = ClientConfig::new();
-    let producer: FutureProducer = config.set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    let producer: FutureProducer = config.set("bootstrap.servers", brokers).create().unwrap();
     let header = |value| Header { key: "account_id", value: Some(value) };
     let id = "018f0000-0000-7000-8000-000000000001";
     for headers in
         [OwnedHeaders::new(), OwnedHeaders::new().insert(header("nobody")), OwnedHeaders::new().insert(header(id))]
     {
-        let record = FutureRecord::<[u8], [u8]>::to("test.conversions").partition(9).headers(headers);
+        let record = FutureRecord::<[u8], [u8]>::to("others.conversions").partition(9).headers(headers);
         producer.send(record, Duration::from_secs(30)).await.unwrap();
     }
     let read = read(&log, 0, 3).await;
@@ -159,4 +163,21 @@ async fn a_topic_of_another_shape_is_refused() {
     let AppendError::Unavailable { source } = error else { panic!("{error:?}") };
     assert!(source.to_string().contains("has 8 partitions instead of 16"), "{source}");
     log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_nobody_asks_are_closed_and_made_again_when_needed() {
+    let clock = Arc::new(ManualClock::default());
+    let log = KafkaLog::new(topics("idle."), clock.clone()).unwrap();
+    log.append(records(&["a", "b"])).await.unwrap();
+    let idle = |slot: Slot| log.inner.readers.idle(TOPIC, slot);
+    read(&log, 0, 1).await;
+    assert_eq!(idle(SLOT), 1);
+    clock.advance(MINUTE);
+    let other = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+    assert_eq!(log.read(TOPIC, Slot(0), 0, other).await.unwrap(), []);
+    assert_eq!((idle(SLOT), idle(Slot(0))), (0, 1));
+    assert_eq!(values(&read(&log, 0, 2).await), ["a", "b"]);
+    log.close().await;
+    assert_eq!((idle(SLOT), idle(Slot(0))), (0, 0));
 }
