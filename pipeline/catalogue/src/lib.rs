@@ -40,6 +40,7 @@ mod password;
 pub mod people;
 pub mod podcasts;
 pub mod registry;
+pub mod relays;
 pub mod reports;
 mod secret;
 pub mod segments;

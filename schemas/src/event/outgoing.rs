@@ -148,14 +148,12 @@ pub struct CampaignPerformance {
     pub impressions_first_touch: i64,
     /// Ads delivered in downloads of the window last_touch.
     pub impressions_last_touch: i64,
-    /// Ads estimated from prefix redirects.
-    pub impressions_prefix_estimated: i64,
     /// Counted downloads that could carry the ad, in the podcast's window.
     pub downloads: i64,
     /// Visits.
-    pub visits: i64,
+    pub visits_micro: i64,
     /// Leads.
-    pub leads: i64,
+    pub leads_micro: i64,
     /// Conversions of the campaign's data sets without credit.
     pub unattributed_conversions: i64,
     /// Credited conversions x 1,000,000, model first.

@@ -1,0 +1,86 @@
+//! What a unit reads back of what it has committed.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
+use castback_catalogue::{Catalogue, CatalogueError};
+use castback_schemas::table::Table;
+use castback_schemas::{Day, Slot};
+use castback_store::{ALL_DAYS, PinnedView, Scan, Store, StoreError};
+
+/// Why a unit's state can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// The catalogue does not answer.
+    #[error("the catalogue does not say what is committed")]
+    Catalogue(#[from] CatalogueError),
+    /// Rows can't be read.
+    #[error("committed rows can't be read")]
+    Store(#[from] StoreError),
+    /// Rows are not what they should be.
+    #[error("committed rows can't be understood")]
+    Rows(#[from] ArrowError),
+}
+
+/// The committed rows of one slot, as of one commit.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    store: Store,
+    view: Arc<PinnedView>,
+    slot: Slot,
+}
+
+impl Ledger {
+    /// The rows of `slot` as of the newest commit.
+    ///
+    /// # Errors
+    /// The catalogue does not answer.
+    pub async fn newest(catalogue: &Catalogue, store: &Store, slot: Slot) -> Result<Self, FoldError> {
+        let view = Arc::new(PinnedView::load(catalogue, None).await?.of_slot(slot));
+        Ok(Self { store: store.clone(), view, slot })
+    }
+
+    /// Every current row of a table.
+    ///
+    /// # Errors
+    /// Rows can't be read: then none.
+    pub async fn all(&self, table: Table) -> Result<Vec<RecordBatch>, FoldError> {
+        self.read(Scan { slot: Some(self.slot), days: ALL_DAYS, ..Scan::new(table) }).await
+    }
+
+    /// The current rows of a table that are filed under `day`.
+    ///
+    /// # Errors
+    /// Rows can't be read: then none.
+    pub async fn day(&self, table: Table, day: Day) -> Result<Vec<RecordBatch>, FoldError> {
+        self.read(Scan { slot: Some(self.slot), days: day..=day, ..Scan::new(table) }).await
+    }
+
+    async fn read(&self, scan: Scan) -> Result<Vec<RecordBatch>, FoldError> {
+        Ok(self.store.rows(&self.view, scan).await?)
+    }
+}
+
+/// The rows in which each named text column has the given value.
+///
+/// # Errors
+/// A column is missing.
+pub fn only(batches: &[RecordBatch], wanted: &[(&str, &str)]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let mut kept = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let mut mask = BooleanArray::from(vec![true; batch.num_rows()]);
+        for (name, value) in wanted {
+            let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            let column = column.ok_or_else(|| crate::processors::ledger::unreadable(name))?;
+            let same: BooleanArray = column.iter().map(|text| Some(text == Some(value))).collect();
+            mask = arrow::compute::and(&mask, &same)?;
+        }
+        let rows = filter_record_batch(batch, &mask)?;
+        if rows.num_rows() > 0 {
+            kept.push(rows);
+        }
+    }
+    Ok(kept)
+}

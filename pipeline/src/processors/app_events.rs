@@ -1,0 +1,271 @@
+//! `app_events`: the verdicts of app events. Friction and measurement build on them.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use async_trait::async_trait;
+use castback_rules::filter::FilterReason;
+use castback_rules::verdict::Reason;
+use castback_schemas::edge::{HashKey, fingerprint};
+use castback_schemas::table::Table;
+use castback_schemas::time::DAY;
+use castback_schemas::{AccountId, Day, Group, Micros, Slot, Topic};
+
+use crate::change::{Changes, Value};
+use crate::days::{DayRow, DayState, KeyDays};
+use crate::directory::Directory;
+use crate::group::{GroupSpec, GroupState, Input, Making, ProcessorSpec, RecountRequest};
+use crate::ledger::{FoldError, Ledger};
+use crate::processors::ids::Ids;
+use crate::processors::judged::Judged;
+use crate::processors::ledger::{self, RULE_VERSION, unreadable};
+
+/// The processor's row.
+pub const SPEC: ProcessorSpec =
+    ProcessorSpec { name: "app_events", group: Group::Experience, judges: Some(Topic::AppEvents) };
+
+/// The group's row.
+pub const GROUP: GroupSpec = GroupSpec {
+    group: Group::Experience,
+    inputs: &[Topic::AppEvents],
+    decoded: true,
+    make: |making| Box::new(AppEvents::new(making)),
+};
+
+/// How long after a day its events may come before it freezes.
+const LATENESS: i64 = DAY;
+
+#[derive(Debug, Default)]
+struct AccountState {
+    ids: Ids<(Box<str>, Day)>,
+    /// Days of users.
+    users: BTreeMap<Box<str>, KeyDays>,
+}
+
+#[derive(Debug)]
+struct AppEvents {
+    slot: Slot,
+    ids_key: HashKey,
+    accounts: BTreeMap<AccountId, AccountState>,
+}
+
+/// The columns that verdicts need.
+struct Columns<'a> {
+    account: &'a StringArray,
+    user: &'a StringArray,
+    event_id: &'a StringArray,
+    occurred_at: &'a TimestampMicrosecondArray,
+    recorded_at: &'a TimestampMicrosecondArray,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
+        let text = |name: &str| {
+            batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| unreadable(name))
+        };
+        let time = |name: &str| {
+            let column = batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+            column.ok_or_else(|| unreadable(name))
+        };
+        Ok(Self {
+            account: text("account_id")?,
+            user: text("user")?,
+            event_id: text("event_id")?,
+            occurred_at: time("occurred_at")?,
+            recorded_at: time("recorded_at")?,
+        })
+    }
+
+    fn id(&self, key: &HashKey, row: usize) -> [u8; 16] {
+        *fingerprint(key, self.event_id.value(row).as_bytes()).as_bytes()
+    }
+}
+
+impl AppEvents {
+    fn new(making: &Making) -> Self {
+        Self { slot: making.slot, ids_key: making.key(), accounts: BTreeMap::new() }
+    }
+
+    fn admit(&mut self, columns: &Columns<'_>, row: usize, out: &mut Changes) -> Result<Judged, ArrowError> {
+        let account: Option<AccountId> =
+            columns.account.value(row).parse().ok().filter(|id| Slot::of(*id) == self.slot);
+        let Some(account) = account else { return Ok(Judged::filtered(FilterReason::Rerouted)) };
+        let (occurred, log_time) = (Micros(columns.occurred_at.value(row)), Micros(columns.recorded_at.value(row)));
+        let state = self.accounts.entry(account).or_default();
+        let user = columns.user.value(row);
+        let days = state.users.entry(user.into()).or_default();
+        let note = |state| DayRow {
+            account,
+            topic: Topic::AppEvents,
+            key: user,
+            day: occurred.day(),
+            noted_at: log_time,
+            state,
+        };
+        if days.is_frozen(occurred.day()) {
+            days.late(occurred.day(), log_time);
+            note(DayState::RecountDue).write(out)?;
+            return Ok(Judged::LATE);
+        }
+        if days.record(occurred, log_time) {
+            note(DayState::Open).write(out)?;
+        }
+        let first = state.ids.first(columns.id(&self.ids_key, row), (user.into(), occurred.day()));
+        Ok(if first { Judged::COUNTED } else { Judged::SAME_EVENT })
+    }
+
+    /// Judges the late events of a day whose users are due.
+    fn judge_late(
+        &mut self,
+        batches: &[RecordBatch],
+        (day, log_time): (Day, Micros),
+        directory: &Directory,
+        out: &mut Changes,
+    ) -> Result<(), ArrowError> {
+        let mut ids: BTreeMap<AccountId, Ids<()>> = BTreeMap::new();
+        for late in [false, true] {
+            for batch in batches {
+                let columns = Columns::of(batch)?;
+                let verdicts = batch.column_by_name("verdict").and_then(|column| column.as_string_opt::<i32>());
+                let verdicts = verdicts.ok_or_else(|| unreadable("verdict"))?;
+                for row in (0..batch.num_rows()).filter(|&row| (verdicts.value(row) == "late") == late) {
+                    let Ok(account) = columns.account.value(row).parse() else { continue };
+                    let first = ids.entry(account).or_default().first(columns.id(&self.ids_key, row), ());
+                    if late {
+                        let judged = if first { Judged::COUNTED } else { Judged::SAME_EVENT };
+                        self.revise((batch, row), judged, directory, out)?;
+                    }
+                }
+            }
+        }
+        for (&account, state) in &mut self.accounts {
+            for (user, days) in &mut state.users {
+                if days.due(log_time).contains(&day) {
+                    days.recounted(day);
+                    let (topic, state) = (Topic::AppEvents, DayState::Frozen);
+                    DayRow { account, topic, key: user, day, noted_at: log_time, state }.write(out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn revise(
+        &self,
+        (batch, row): (&RecordBatch, usize),
+        judged: Judged,
+        directory: &Directory,
+        out: &mut Changes,
+    ) -> Result<(), ArrowError> {
+        let columns = Columns::of(batch)?;
+        let offsets = batch.column_by_name("offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let offset = offsets.ok_or_else(|| unreadable("offset"))?.value(row);
+        out.row(
+            Table::Verdicts,
+            &[
+                columns.account.value(row).into(),
+                Topic::AppEvents.name().into(),
+                i64::from(self.slot.0).into(),
+                offset.into(),
+                Micros(columns.occurred_at.value(row)).into(),
+                Value::Null,
+                judged.verdict().as_str().into(),
+                judged.reason.map(Reason::as_str).into(),
+                judged.duplicate_of.into(),
+                false.into(),
+                false.into(),
+                false.into(),
+                RULE_VERSION.into(),
+                directory.change().into(),
+            ],
+        )
+    }
+
+    fn due(&self, log_time: Micros) -> Vec<Day> {
+        let users = self.accounts.values().flat_map(|state| state.users.values());
+        let mut due: Vec<Day> = users.flat_map(|days| days.due(log_time)).collect();
+        due.sort_unstable();
+        due.dedup();
+        due
+    }
+}
+
+#[async_trait]
+impl GroupState for AppEvents {
+    async fn restore(&mut self, ledger: &Ledger, _: &Directory, _: &mut Changes) -> Result<(), FoldError> {
+        let mut open = Vec::new();
+        for batch in ledger.all(Table::Days).await? {
+            for row in DayRow::read(&batch, Topic::AppEvents)? {
+                let days = self.accounts.entry(row.account).or_default().users.entry(row.key.into()).or_default();
+                match row.state {
+                    DayState::Open => {
+                        days.open_since(row.day, row.noted_at);
+                        open.push(row.day);
+                    }
+                    DayState::Frozen => days.freeze(row.day, None),
+                    DayState::RecountDue => days.freeze(row.day, Some(row.noted_at)),
+                }
+            }
+        }
+        open.sort_unstable();
+        open.dedup();
+        for day in open {
+            for batch in ledger.day(Table::AppEvents, day).await? {
+                let columns = Columns::of(&batch)?;
+                for row in 0..batch.num_rows() {
+                    let Ok(account) = columns.account.value(row).parse::<AccountId>() else { continue };
+                    let state = self.accounts.entry(account).or_default();
+                    let user = columns.user.value(row);
+                    let Some(days) = state.users.get_mut(user).filter(|days| days.is_open(day)) else { continue };
+                    days.record(Micros(columns.occurred_at.value(row)), Micros(columns.recorded_at.value(row)));
+                    state.ids.first(columns.id(&self.ids_key, row), (user.into(), day));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, input: &Input<'_>, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
+        let Some(batch) = input.rows.as_ref().filter(|rows| rows.num_rows() > 0) else { return Ok(()) };
+        let columns = Columns::of(batch)?;
+        let mut judged = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            judged.push(self.admit(&columns, row, out)?);
+        }
+        out.batch(Table::AppEvents, ledger::rows(Table::AppEvents, batch, (&judged, directory), |_| None)?);
+        Ok(())
+    }
+
+    fn tick(&mut self, log_time: Micros, _: &Directory, out: &mut Changes) -> Result<bool, ArrowError> {
+        for (&account, state) in &mut self.accounts {
+            for (user, days) in &mut state.users {
+                for day in days.ripe(log_time, LATENESS) {
+                    days.freeze(day, None);
+                    state.ids.forget(&(user.clone(), day));
+                    let (topic, state) = (Topic::AppEvents, DayState::Frozen);
+                    DayRow { account, topic, key: user, day, noted_at: log_time, state }.write(out)?;
+                }
+            }
+        }
+        Ok(!self.due(log_time).is_empty())
+    }
+
+    async fn recount(
+        &mut self,
+        asked: Option<&RecountRequest>,
+        log_time: Micros,
+        (ledger, directory): (&Ledger, &Directory),
+        out: &mut Changes,
+    ) -> Result<(), FoldError> {
+        if asked.is_some() {
+            return Ok(());
+        }
+        for day in self.due(log_time) {
+            let rows = ledger.day(Table::AppEvents, day).await?;
+            self.judge_late(&rows, (day, log_time), directory, out)?;
+        }
+        Ok(())
+    }
+}

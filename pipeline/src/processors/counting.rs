@@ -1,0 +1,191 @@
+//! The group `counting`: downloads first, then what they carry.
+
+use std::collections::BTreeMap;
+
+use arrow::error::ArrowError;
+use async_trait::async_trait;
+use castback_schemas::table::Table;
+use castback_schemas::time::MINUTE;
+use castback_schemas::{AccountId, Group, Micros, Topic};
+
+use crate::change::Changes;
+use crate::directory::Directory;
+use crate::group::{GroupSpec, GroupState, Input, Making, RecountRequest};
+use crate::ledger::{FoldError, Ledger, only};
+use crate::processors::campaign_performance::CampaignPerformance;
+use crate::processors::downloads::{Downloads, PodcastDay, Recount, RuleSets};
+
+/// The group's row.
+pub const GROUP: GroupSpec = GroupSpec {
+    group: Group::Counting,
+    inputs: &[Topic::ListenerRequests, Topic::Conversions],
+    decoded: true,
+    make: |making| Box::new(Counting::new(making)),
+};
+
+/// Log time between two recounts of an account: a trickle of late records must not recount
+/// the same days all day long.
+const BETWEEN_RECOUNTS: i64 = 10 * MINUTE;
+
+#[derive(Debug)]
+struct Counting {
+    downloads: Downloads,
+    performance: CampaignPerformance,
+    /// The directory's change up to which unknown enclosures were looked for again.
+    looked_at: i64,
+    last_recount: BTreeMap<AccountId, Micros>,
+}
+
+impl Counting {
+    fn new(making: &Making) -> Self {
+        Self {
+            downloads: Downloads::new(making.slot, making.key(), RuleSets::new(making.lists.clone())),
+            performance: CampaignPerformance::new(making.slot),
+            looked_at: 0,
+            last_recount: BTreeMap::new(),
+        }
+    }
+
+    /// Late records that have settled, of accounts not recounted just now.
+    fn due(&self, log_time: Micros) -> Vec<PodcastDay> {
+        let mut due = self.downloads.due(log_time);
+        due.retain(|day| {
+            self.last_recount.get(&day.account).is_none_or(|last| last.plus(BETWEEN_RECOUNTS) <= log_time)
+        });
+        due
+    }
+
+    /// Judges a day again, and the frozen days after it as far as what reaches them changes.
+    async fn again(
+        &mut self,
+        day: PodcastDay,
+        log_time: Micros,
+        (ledger, directory): (&Ledger, &Directory),
+        out: &mut Changes,
+    ) -> Result<(), FoldError> {
+        let mut day = day;
+        loop {
+            let (account, podcast) = (day.account.to_string(), day.podcast.to_string());
+            let wanted = [("account_id", account.as_str()), ("podcast_id", podcast.as_str())];
+            let before = PodcastDay { day: day.day.previous(), ..day };
+            let carries_in = match self.downloads.is_frozen(&before) {
+                true => only(&ledger.day(Table::Carries, before.day).await?, &wanted)?,
+                false => Vec::new(),
+            };
+            let recount = Recount {
+                requests: only(&ledger.day(Table::Requests, day.day).await?, &wanted)?,
+                carries_in,
+                carries_out: only(&ledger.day(Table::Carries, day.day).await?, &wanted)?,
+            };
+            let (settled, follow) = self.downloads.recount(day, (&recount, log_time), directory, out)?;
+            self.performance.settled(&settled, directory, out)?;
+            if !follow {
+                return Ok(());
+            }
+            day = PodcastDay { day: day.day.next(), ..day };
+        }
+    }
+}
+
+#[async_trait]
+impl GroupState for Counting {
+    async fn restore(&mut self, ledger: &Ledger, directory: &Directory, out: &mut Changes) -> Result<(), FoldError> {
+        for batch in ledger.all(Table::Days).await? {
+            self.downloads.know_days(&batch)?;
+            self.performance.know_days(&batch)?;
+        }
+        for batch in ledger.all(Table::AdDeliveries).await? {
+            self.performance.know_deliveries(&batch)?;
+        }
+        for batch in ledger.all(Table::Conversions).await? {
+            self.performance.know_conversions(&batch)?;
+        }
+        self.performance.know_attribution(&ledger.all(Table::Touches).await?, &ledger.all(Table::Credits).await?)?;
+        for batch in ledger.all(Table::CampaignPerformance).await? {
+            self.performance.know_minutes(&batch)?;
+        }
+        for day in self.downloads.carrying() {
+            let (account, podcast) = (day.account.to_string(), day.podcast.to_string());
+            let wanted = [("account_id", account.as_str()), ("podcast_id", podcast.as_str())];
+            let rows = only(&ledger.day(Table::Carries, day.day).await?, &wanted)?;
+            self.downloads.know_carries(day, &rows, directory)?;
+        }
+        let mut days: Vec<_> = self.downloads.open_days().iter().map(|day| day.day).collect();
+        days.sort_unstable();
+        days.dedup();
+        for day in days {
+            for batch in ledger.day(Table::Requests, day).await? {
+                tokio::task::block_in_place(|| self.downloads.put_back(&batch, directory, out))?;
+            }
+        }
+        let settled = tokio::task::block_in_place(|| self.downloads.settle_back(directory, out))?;
+        self.performance.settled(&settled, directory, out)?;
+        self.performance.restored(directory);
+        self.performance.finish(directory, out)?;
+        self.looked_at = directory.change();
+        Ok(())
+    }
+
+    fn step(&mut self, input: &Input<'_>, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
+        let Some(rows) = input.rows.as_ref().filter(|rows| rows.num_rows() > 0) else { return Ok(()) };
+        match input.topic {
+            Topic::Conversions => self.performance.step(rows, directory, out)?,
+            _ => {
+                let settled = self.downloads.step(rows, directory, out)?;
+                self.performance.settled(&settled, directory, out)?;
+            }
+        }
+        self.performance.finish(directory, out)
+    }
+
+    fn tick(&mut self, log_time: Micros, directory: &Directory, out: &mut Changes) -> Result<bool, ArrowError> {
+        self.downloads.freeze(log_time, directory, out)?;
+        self.performance.freeze(log_time, out)?;
+        let matched = self.looked_at != directory.change() && !self.downloads.now_matched(directory).is_empty();
+        if !matched {
+            self.looked_at = directory.change();
+        }
+        Ok(matched || !self.due(log_time).is_empty() || !self.performance.due(log_time).is_empty())
+    }
+
+    async fn recount(
+        &mut self,
+        asked: Option<&RecountRequest>,
+        log_time: Micros,
+        (ledger, directory): (&Ledger, &Directory),
+        out: &mut Changes,
+    ) -> Result<(), FoldError> {
+        let mut days = match asked {
+            Some(asked) => {
+                let mut days = self.downloads.days();
+                days.retain(|day| {
+                    asked.account.is_none_or(|account| account == day.account)
+                        && asked.podcast.is_none_or(|podcast| podcast == day.podcast)
+                        && (asked.from..=asked.to).contains(&day.day)
+                });
+                days
+            }
+            None => {
+                let mut days = self.due(log_time);
+                days.extend(self.downloads.now_matched(directory));
+                days
+            }
+        };
+        days.sort_unstable();
+        days.dedup();
+        for day in days {
+            self.last_recount.insert(day.account, log_time);
+            self.again(day, log_time, (ledger, directory), out).await?;
+        }
+        for day in self.performance.due(log_time) {
+            let rows = ledger.day(Table::Conversions, day).await?;
+            self.performance.recount((day, log_time), &rows, directory, out)?;
+        }
+        if let Some(asked) = asked {
+            self.performance.reattribute(asked.account);
+        }
+        self.performance.finish(directory, out)?;
+        self.looked_at = directory.change();
+        Ok(())
+    }
+}

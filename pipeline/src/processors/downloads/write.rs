@@ -1,0 +1,137 @@
+//! The rows that `downloads` writes.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder};
+use arrow::compute::{filter_record_batch, not};
+use arrow::error::ArrowError;
+use castback_rules::verdict::Reason;
+use castback_schemas::table::Table;
+use castback_schemas::{AccountId, Day, EpisodeId, Micros, PodcastId, Slot, Topic};
+
+use super::rows::Requests;
+use super::{Row, RuleSets};
+use crate::change::{Changes, Value};
+use crate::days::{DayRow, DayState};
+use crate::directory::Directory;
+use crate::processors::judged::Judged;
+pub(super) use crate::processors::ledger::unreadable;
+use crate::processors::ledger::{self, RULE_VERSION};
+
+/// A ledger row whose verdict is revised.
+pub(super) struct Revised {
+    pub(super) account: String,
+    pub(super) slot: Slot,
+    pub(super) offset: i64,
+    pub(super) occurred_at: Micros,
+    pub(super) episode: Option<EpisodeId>,
+}
+
+/// A short row that revises a verdict.
+pub(super) fn revision(
+    row: &Revised,
+    (judged, directory): (Judged, &Directory),
+    out: &mut Changes,
+) -> Result<(), ArrowError> {
+    let episode = row.episode.map(|id| id.to_string());
+    let [utc_day, first_touch, last_touch] = judged.counted;
+    out.row(
+        Table::Verdicts,
+        &[
+            row.account.as_str().into(),
+            Topic::ListenerRequests.name().into(),
+            i64::from(row.slot.0).into(),
+            row.offset.into(),
+            row.occurred_at.into(),
+            episode.as_deref().into(),
+            judged.verdict().as_str().into(),
+            judged.reason.map(Reason::as_str).into(),
+            judged.duplicate_of.into(),
+            utc_day.into(),
+            first_touch.into(),
+            last_touch.into(),
+            RULE_VERSION.into(),
+            directory.change().into(),
+        ],
+    )
+}
+
+/// How a day of a podcast stands.
+pub(super) fn day(
+    (account, podcast): (AccountId, PodcastId),
+    (day, noted_at, state): (Day, Micros, DayState),
+    out: &mut Changes,
+) -> Result<(), ArrowError> {
+    DayRow { account, topic: Topic::ListenerRequests, key: &podcast.to_string(), day, noted_at, state }.write(out)
+}
+
+/// What a frozen day leaves to one group; nothing any more if `carry` is empty.
+pub(super) fn carry(
+    (account, podcast, day): (AccountId, PodcastId, Day),
+    (listener, episode): ([u8; 16], EpisodeId),
+    carry: &[u8],
+    out: &mut Changes,
+) -> Result<(), ArrowError> {
+    let (account, podcast, episode) = (account.to_string(), podcast.to_string(), episode.to_string());
+    out.row(
+        Table::Carries,
+        &[
+            account.as_str().into(),
+            podcast.as_str().into(),
+            day.start().into(),
+            listener.into(),
+            episode.as_str().into(),
+            Value::Bytes(carry),
+            carry.is_empty().into(),
+        ],
+    )
+}
+
+/// The full rows of a batch.
+pub(super) fn ledger(
+    batch: &RecordBatch,
+    rows: &Requests<'_>,
+    (verdicts, rules, directory): (&[Row], &mut RuleSets, &Directory),
+    out: &mut Changes,
+) -> Result<(), ArrowError> {
+    let judged = |row: &Row| row.judged.ok_or_else(|| unreadable("verdict"));
+    let judged: Vec<Judged> = verdicts.iter().map(judged).collect::<Result<_, _>>()?;
+    let counted = |window: usize| -> ArrayRef {
+        Arc::new(judged.iter().map(|judged| Some(judged.counted[window])).collect::<BooleanArray>())
+    };
+    let full = ledger::rows(Table::Requests, batch, (&judged, directory), |name| match name {
+        "episode_id" => Some(episodes(verdicts)),
+        "app" => Some(apps(rows, rules)),
+        "counted_utc_day" => Some(counted(0)),
+        "counted_first_touch" => Some(counted(1)),
+        "counted_last_touch" => Some(counted(2)),
+        _ => None,
+    })?;
+    out.batch(Table::Requests, full);
+    Ok(())
+}
+
+fn episodes(verdicts: &[Row]) -> ArrayRef {
+    let mut builder = StringBuilder::with_capacity(verdicts.len(), verdicts.len() * 36);
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    for row in verdicts {
+        builder.append_option(row.episode.map(|id| &*id.uuid().hyphenated().encode_lower(&mut text)));
+    }
+    Arc::new(builder.finish())
+}
+
+fn apps(rows: &Requests<'_>, rules: &mut RuleSets) -> ArrayRef {
+    let mut builder = StringBuilder::with_capacity(rows.len(), rows.len() * 12);
+    for row in 0..rows.len() {
+        builder.append_option(rules.app(rows, row));
+    }
+    Arc::new(builder.finish())
+}
+
+/// The rows of a batch that are not late, and those that are.
+pub(super) fn late_last(batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch), ArrowError> {
+    let verdicts = batch.column_by_name("verdict").and_then(|column| column.as_string_opt::<i32>());
+    let verdicts = verdicts.ok_or_else(|| unreadable("verdict"))?;
+    let late: BooleanArray = verdicts.iter().map(|verdict| Some(verdict == Some("late"))).collect();
+    Ok((filter_record_batch(batch, &not(&late)?)?, filter_record_batch(batch, &late)?))
+}

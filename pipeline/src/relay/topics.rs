@@ -1,0 +1,163 @@
+//! Committed rows to outgoing topics: minutes of campaigns, and dead letters.
+//!
+//! The relay's position is a commit number; it moves when the events are durable. After a crash
+//! in between they are sent again under the same ids: (unit, commit, index), so that receivers
+//! drop what they have.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use castback_broker::NewRecord;
+use castback_schemas::table::Table;
+use castback_schemas::time::SECOND;
+use castback_schemas::{AccountId, Clock, Day, Group, Slot, Topic, Unit};
+use castback_store::{COMMIT, PinnedView, Scan, Versions, failpoint};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::encoders::{Encoders, SendError};
+use crate::processors::ledger::unreadable;
+use crate::task::{Shared, chain};
+
+/// The relay's name in the catalogue.
+const NAME: &str = "topics";
+
+/// How often committed rows are looked for.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// How long a process holds the relay without renewal, in microseconds.
+const LEASE: i64 = 10 * SECOND;
+
+/// Events appended at once: bounded in number here and in bytes by their size.
+const BATCH: usize = 1_000;
+
+/// What is sent on: the rows of a table, to a topic, under a key.
+const OUTGOING: &[(Table, Topic, &str)] = &[
+    (Table::CampaignPerformance, Topic::CampaignPerformance, "campaign_id"),
+    (Table::DeadLetters, Topic::DeadLetters, "topic"),
+];
+
+pub(super) async fn run(shared: Arc<Shared>, owner: String, stop: CancellationToken) {
+    let mut encoders = Encoders::new(shared.catalogue.clone());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = send(&shared, &owner, &mut encoders).await {
+            tracing::warn!(error = %chain(&error), "relay.topics_not_sent");
+        }
+    }
+}
+
+async fn send(shared: &Shared, owner: &str, encoders: &mut Encoders) -> Result<(), SendError> {
+    let from = shared.catalogue.relay_position(NAME).await?;
+    if shared.catalogue.newest_commit().await? <= from || !shared.catalogue.take_lease(NAME, owner, LEASE).await? {
+        return Ok(());
+    }
+    let view = Arc::new(PinnedView::load(&shared.catalogue, None).await?);
+    for &(table, topic, key) in OUTGOING {
+        for slot in Slot::all() {
+            let Some(days) = days_since(&view, table, slot, from.0) else { continue };
+            let scan = Scan { slot: Some(slot), days, versions: Versions::All, ..Scan::new(table) };
+            let rows = shared.store.rows(&view, scan).await?;
+            let mut events = Vec::new();
+            for batch in &rows {
+                collect(batch, from.0, &mut events)?;
+            }
+            let records = records(events, (topic, key, slot), (shared.clock.as_ref(), encoders)).await?;
+            for chunk in records.chunks(BATCH) {
+                failpoint::hit("relay.before");
+                shared.log.append(chunk.to_vec()).await?;
+                failpoint::hit("relay.after");
+            }
+        }
+    }
+    shared.catalogue.advance_relay(NAME, view.revision()).await?;
+    Ok(())
+}
+
+/// The days of a table's rows that are newer than a commit.
+fn days_since(view: &PinnedView, table: Table, slot: Slot, after: i64) -> Option<RangeInclusive<Day>> {
+    let pieces = view.pieces(table, slot).iter().filter(|piece| piece.max_revision > after);
+    let days: BTreeSet<Day> = pieces.flat_map(|piece| <[Day; 2]>::from(piece.days())).collect();
+    Some(*days.first()?..=*days.last()?)
+}
+
+/// A committed row as an event without its envelope.
+struct Outgoing {
+    commit: i64,
+    account: AccountId,
+    fields: Map<String, Value>,
+}
+
+fn collect(batch: &RecordBatch, after: i64, events: &mut Vec<Outgoing>) -> Result<(), ArrowError> {
+    let commits = batch.column_by_name(COMMIT).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let commits = commits.ok_or_else(|| unreadable(COMMIT))?;
+    for row in (0..batch.num_rows()).filter(|&row| commits.value(row) > after) {
+        let mut fields = Map::new();
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            fields.insert(field.name().clone(), cell(column, row));
+        }
+        let account = fields.get("account_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let account = account.ok_or_else(|| unreadable("account_id"))?;
+        events.push(Outgoing { commit: commits.value(row), account, fields });
+    }
+    Ok(())
+}
+
+fn cell(column: &Arc<dyn Array>, row: usize) -> Value {
+    if column.is_null(row) {
+        return Value::Null;
+    }
+    if let Some(text) = column.as_string_opt::<i32>() {
+        json!(text.value(row))
+    } else if let Some(number) = column.as_primitive_opt::<Int64Type>() {
+        json!(number.value(row))
+    } else if let Some(time) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+        json!(time.value(row))
+    } else if let Some(bytes) = column.as_binary_opt::<i32>() {
+        json!(bytes.value(row))
+    } else {
+        column.as_boolean_opt().map_or(Value::Null, |truth| json!(truth.value(row)))
+    }
+}
+
+async fn records(
+    mut events: Vec<Outgoing>,
+    (topic, key, slot): (Topic, &str, Slot),
+    (clock, encoders): (&dyn Clock, &mut Encoders),
+) -> Result<Vec<NewRecord>, SendError> {
+    // The same order whenever it is sent, wherever the rows lie by then.
+    events.sort_by_cached_key(|event| (event.commit, json!(event.fields).to_string()));
+    let unit = Unit { group: Group::Counting, slot };
+    let (mut commit, mut index) = (0, 0);
+    let mut records = Vec::with_capacity(events.len());
+    for event in events {
+        index = if event.commit == commit { index + 1 } else { 0 };
+        commit = event.commit;
+        let key = event.fields.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut value = event.fields;
+        let now = clock.now().0;
+        let occurred =
+            ["occurred_at", "bucket_start", "recorded_at"].iter().find_map(|name| value.get(*name)?.as_i64());
+        value.insert("event_id".to_owned(), json!(format!("{unit}-{commit}-{index}")));
+        value.insert("occurred_at".to_owned(), json!(occurred.unwrap_or(now)));
+        value.insert("recorded_at".to_owned(), json!(now));
+        value.insert("revision".to_owned(), json!(commit));
+        records.push(NewRecord {
+            topic,
+            slot: Slot::of(event.account),
+            account: event.account,
+            key: Bytes::from(key),
+            value: encoders.of(topic).await?.encode_json(Value::Object(value))?.into(),
+        });
+    }
+    Ok(records)
+}

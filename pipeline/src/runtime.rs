@@ -1,0 +1,324 @@
+//! The runtime: takes units, runs a task for each, commits for all of them, and lets them go.
+//!
+//! ```text
+//! catalogue ─lease─▶ HeldUnit ─▶ Task (fold, read, step, say) ─▶ Pending ─▶ Publisher ─commit─▶ Relays
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use castback_broker::Log;
+use castback_catalogue::units::Held;
+use castback_catalogue::{Catalogue, CatalogueError};
+use castback_rules::lists::DatedLists;
+use castback_schemas::id::IdSource;
+use castback_schemas::{Clock, Revision, Slot, Unit};
+use castback_store::{Compactor, Store};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bounds::Bounds;
+use crate::directory_cache::DirectoryCache;
+use crate::group::{GROUPS, Making};
+use crate::publisher::{HeldUnits, Publisher};
+use crate::relay;
+use crate::task::{Shared, Task, chain};
+use crate::unit::HeldUnit;
+
+/// How often leases are renewed: three chances within a lease.
+const RENEW: Duration = Duration::from_secs(3);
+
+/// How often free units are looked for, and requests to units.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often compaction looks whether it is due.
+const COMPACT: Duration = Duration::from_secs(5);
+
+/// How often removed objects are looked for.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// Requests to a unit that wait; more stay in the catalogue until there is room.
+const MAX_REQUESTS: usize = 16;
+
+/// How long a stop waits for the tasks before it ends without them; what they said is committed.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a runtime is made of.
+#[derive(Debug)]
+pub struct RuntimeParts {
+    /// The catalogue.
+    pub catalogue: Catalogue,
+    /// The store.
+    pub store: Store,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Names for commit objects and segments.
+    pub ids: Arc<dyn IdSource>,
+    /// The lists of the filters.
+    pub lists: DatedLists,
+    /// This process, as leases name it.
+    pub owner: String,
+    /// Whether this process holds the data directory's lock: it takes all units at once.
+    pub exclusive: bool,
+    /// Random bytes, never stored.
+    pub random: [u8; 32],
+}
+
+/// Why a runtime can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The catalogue does not answer.
+    #[error("the units can't be taken")]
+    Catalogue(#[from] CatalogueError),
+}
+
+/// A runtime at work.
+#[derive(Debug)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+    services: TaskTracker,
+    publishing: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    units: Arc<HeldUnits>,
+    making: Making,
+    owner: String,
+    tasks: TaskTracker,
+    /// Ends the tasks, then the publisher and the services.
+    stop: CancellationToken,
+    stop_publishing: CancellationToken,
+    mailboxes: Mutex<std::collections::BTreeMap<Unit, mpsc::Sender<castback_catalogue::unit_requests::UnitRequest>>>,
+    asked: Mutex<BTreeSet<i64>>,
+}
+
+impl Runtime {
+    /// Takes units and starts to work.
+    ///
+    /// # Errors
+    /// The catalogue does not answer.
+    pub async fn start(parts: RuntimeParts) -> Result<Self, RuntimeError> {
+        let units = Arc::new(HeldUnits::default());
+        let catalogue = parts.catalogue;
+        let all: Vec<Unit> =
+            GROUPS.iter().flat_map(|spec| Slot::all().map(|slot| Unit { group: spec.group, slot })).collect();
+        catalogue.ensure_units(&all).await?;
+        let publisher = Publisher::new(
+            (catalogue.clone(), parts.store.clone()),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.ids),
+            Arc::clone(&units),
+        );
+        let publisher = Arc::new(publisher);
+        let shared = Arc::new(Shared {
+            catalogue: catalogue.clone(),
+            store: parts.store.clone(),
+            log: parts.log,
+            clock: Arc::clone(&parts.clock),
+            directory: DirectoryCache::new(catalogue.clone()),
+            publisher: Arc::clone(&publisher),
+            bounds: Bounds::new(catalogue.clone(), Arc::clone(&units)),
+        });
+        let installation = catalogue.installation().account;
+        let making = Making { slot: Slot(0), ids_key: parts.random, lists: parts.lists, installation };
+        let stop_publishing = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            shared,
+            units,
+            making,
+            owner: parts.owner,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            stop_publishing: stop_publishing.clone(),
+            mailboxes: Mutex::default(),
+            asked: Mutex::default(),
+        });
+        if parts.exclusive {
+            for held in catalogue.take_all(&inner.owner).await? {
+                inner.begin(held);
+            }
+        }
+        let services = TaskTracker::new();
+        services.spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
+        services.spawn(Arc::clone(&inner).carry_requests());
+        let compactor = Compactor::new(parts.store, catalogue, Arc::clone(&parts.clock), parts.ids);
+        services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
+        relay::start(&services, &inner.shared, &inner.owner, &inner.stop);
+        services.close();
+        let publishing = tokio::spawn(async move {
+            if let Err(error) = publisher.run(stop_publishing).await {
+                tracing::error!(error = %chain(&error), "publisher.failed");
+            }
+        });
+        Ok(Self { inner, services, publishing })
+    }
+
+    /// The newest commit of this process, and its changes.
+    #[must_use]
+    pub fn newest(&self) -> watch::Receiver<Revision> {
+        self.inner.shared.publisher.newest()
+    }
+
+    /// Ends the work: tasks first, then a last commit, then the leases are given back.
+    pub async fn stop(self) {
+        let Self { inner, services, publishing } = self;
+        inner.stop.cancel();
+        inner.tasks.close();
+        if tokio::time::timeout(DRAIN, inner.tasks.wait()).await.is_err() {
+            tracing::warn!("runtime.tasks_did_not_end");
+        }
+        inner.stop_publishing.cancel();
+        if publishing.await.is_err() {
+            tracing::error!("publisher.panicked");
+        }
+        if tokio::time::timeout(DRAIN, services.wait()).await.is_err() {
+            tracing::warn!("runtime.services_did_not_end");
+        }
+        let held: Vec<_> = inner.units.all().iter().map(|unit| (unit.unit, unit.epoch)).collect();
+        if let Err(error) = inner.shared.catalogue.release(&held).await {
+            tracing::warn!(error = %error, "runtime.leases_not_released");
+        }
+    }
+}
+
+impl Inner {
+    fn begin(self: &Arc<Self>, held: Held) {
+        let unit = held.unit;
+        let Some(spec) = GROUPS.iter().find(|spec| spec.group == unit.group) else { return };
+        let held = Arc::new(HeldUnit::new(held));
+        self.units.insert(Arc::clone(&held));
+        let (mailbox, requests) = mpsc::channel(MAX_REQUESTS);
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(unit, mailbox);
+        let task = Task {
+            shared: Arc::clone(&self.shared),
+            held: Arc::clone(&held),
+            spec: *spec,
+            making: Making { slot: unit.slot, ..self.making.clone() },
+            requests,
+            stop: self.stop.clone(),
+        };
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            task.run().await;
+            if held.is_fenced() {
+                inner.units.remove(&held);
+            }
+        });
+    }
+
+    /// Renews leases, notices lost ones, and takes free units.
+    async fn keep_leases(self: Arc<Self>, exclusive: bool) {
+        let mut renewed = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if renewed.elapsed() >= RENEW {
+                match self.renew().await {
+                    Ok(()) => renewed = tokio::time::Instant::now(),
+                    Err(error) => tracing::warn!(error = %error, "runtime.leases_not_renewed"),
+                }
+            }
+            if let Err(error) = self.take_free(exclusive).await {
+                tracing::warn!(error = %error, "runtime.units_not_taken");
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), CatalogueError> {
+        let held = self.units.all();
+        let leases: Vec<_> = held.iter().map(|unit| (unit.unit, unit.epoch)).collect();
+        let kept = self.shared.catalogue.renew(&leases).await?;
+        for lost in held.iter().filter(|unit| !kept.contains(&unit.unit)) {
+            tracing::warn!(unit = %lost.unit, "unit.lease_lost");
+            lost.fence();
+        }
+        Ok(())
+    }
+
+    /// Takes units that nobody holds; whoever holds the directory's lock takes back its own, too.
+    async fn take_free(self: &Arc<Self>, exclusive: bool) -> Result<(), CatalogueError> {
+        let all = GROUPS.len() * usize::from(castback_schemas::SLOTS);
+        let mine = self.units.all().len();
+        if mine >= all {
+            return Ok(());
+        }
+        let lost_own = exclusive && mine < all;
+        let taken = match lost_own {
+            true => self.retake().await?,
+            false => self.shared.catalogue.take(&self.owner, all - mine).await?,
+        };
+        for held in taken {
+            tracing::info!(unit = %held.unit, unit.epoch = held.epoch, "unit.taken");
+            self.begin(held);
+        }
+        Ok(())
+    }
+
+    /// Units of this process whose task gave up hold a lease still: released, they can be taken.
+    async fn retake(&self) -> Result<Vec<Held>, CatalogueError> {
+        let held: BTreeSet<Unit> = self.units.all().iter().map(|unit| unit.unit).collect();
+        let all = self.shared.catalogue.units().await?;
+        let lost: Vec<_> = all.iter().filter(|s| !held.contains(&s.unit)).map(|s| (s.unit, s.epoch)).collect();
+        self.shared.catalogue.release(&lost).await?;
+        self.shared.catalogue.take(&self.owner, lost.len()).await
+    }
+
+    /// Brings requests from the catalogue to the units they are for, each once.
+    async fn carry_requests(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let units: Vec<Unit> = self.units.all().iter().map(|unit| unit.unit).collect();
+            let requests = match self.shared.catalogue.unit_requests(&units).await {
+                Ok(requests) => requests,
+                Err(error) => {
+                    tracing::warn!(error = %error, "runtime.requests_unreadable");
+                    continue;
+                }
+            };
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.retain(|id| requests.iter().any(|request| request.id == *id));
+            let mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            for request in requests {
+                let id = request.id;
+                if asked.contains(&id) {
+                    continue;
+                }
+                if mailboxes.get(&request.unit).is_some_and(|mailbox| mailbox.try_send(request).is_ok()) {
+                    asked.insert(id);
+                }
+            }
+        }
+    }
+}
+
+async fn compact(compactor: Compactor, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut swept: Option<tokio::time::Instant> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(COMPACT) => {}
+        }
+        if let Err(error) = compactor.run_if_due().await {
+            tracing::warn!(error = %chain(&error), "compaction.failed");
+        }
+        if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
+            swept = Some(tokio::time::Instant::now());
+            let now = clock.now();
+            if let Err(error) = compactor.sweep(now).await {
+                tracing::warn!(error = %chain(&error), "compaction.sweep_failed");
+            }
+        }
+    }
+}
