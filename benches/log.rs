@@ -3,6 +3,7 @@
 //! Durable records a second in batches of 1,000 × 100 bytes from several writers, what a reader
 //! drains, the time of a single append against a bare fsync, processor time and bytes written.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#![expect(clippy::cast_precision_loss, reason = "figures for the eye")]
 
 use std::error::Error;
 use std::fs::File;
