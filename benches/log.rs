@@ -39,7 +39,7 @@ fn main() -> Outcome<()> {
 async fn run(dir: &Path, fsync: &Times) -> Outcome<()> {
     let log = EmbeddedLog::open(dir, Arc::new(SystemClock), EmbeddedOptions::default())?;
     let log = Arc::new(log);
-    let single = single_appends(&*log).await?;
+    let single = single_appends(&log).await?;
     let ratio = single.p99 as f64 / fsync.p99.max(1) as f64;
     println!("one record, durable       p50 {} µs, p99 {} µs ({ratio:.1} × fsync)", single.p50, single.p99);
     let count = append_all(&log).await?;
