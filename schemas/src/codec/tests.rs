@@ -34,7 +34,7 @@ fn request(n: usize) -> ListenerRequest {
         country: None,
         listener: [1; 16],
         household: [2; 16],
-        listener_previous: (n % 2 == 0).then_some([3; 16]),
+        listener_previous: n.is_multiple_of(2).then_some([3; 16]),
         safe_listed: false,
         source: "api".to_owned(),
         ads: vec![AdBytes { placement_id: "pre".to_owned(), from_byte: 0, to_byte: 10 }],

@@ -20,7 +20,7 @@ pub struct AppEvent {
     pub recorded_at: Micros,
     /// Commit number that made it; 0 for what came from outside.
     pub revision: i64,
-    /// page_view, feature_used, click, ...
+    /// `page_view`, `feature_used`, click, ...
     #[serde(rename = "type")]
     pub event_type: String,
     /// Hash of the user's or session's id under the account's key.
@@ -57,7 +57,7 @@ pub struct FeedUpdate {
     pub revision: i64,
     /// The podcast.
     pub podcast_id: String,
-    /// episode_added, episode_removed, enclosure_changed, guid_changed, title_changed, feed_moved, feed_gone.
+    /// `episode_added`, `episode_removed`, `enclosure_changed`, `guid_changed`, `title_changed`, `feed_moved`, `feed_gone`.
     pub kind: String,
     /// The episode.
     pub guid: Option<String>,
@@ -86,7 +86,7 @@ pub struct UserChange {
     pub revision: i64,
     /// The user.
     pub user_id: String,
-    /// user_created, ...
+    /// `user_created`, ...
     pub kind: String,
     /// Tier after the change.
     pub subscription_tier: Option<String>,
@@ -111,7 +111,7 @@ pub struct CampaignChange {
     pub revision: i64,
     /// The campaign.
     pub campaign_id: String,
-    /// campaign_created, campaign_launched, ...
+    /// `campaign_created`, `campaign_launched`, ...
     pub kind: String,
     /// State after the change.
     pub state: String,
@@ -142,11 +142,11 @@ pub struct CampaignPerformance {
     pub bucket_start: Micros,
     /// Currency of all money here.
     pub currency: String,
-    /// Ads delivered in downloads of the window utc_day.
+    /// Ads delivered in downloads of the window `utc_day`.
     pub impressions_utc_day: i64,
-    /// Ads delivered in downloads of the window first_touch.
+    /// Ads delivered in downloads of the window `first_touch`.
     pub impressions_first_touch: i64,
-    /// Ads delivered in downloads of the window last_touch.
+    /// Ads delivered in downloads of the window `last_touch`.
     pub impressions_last_touch: i64,
     /// Counted downloads that could carry the ad, in the podcast's window.
     pub downloads: i64,
@@ -162,7 +162,7 @@ pub struct CampaignPerformance {
     pub conversions_last_micro: i64,
     /// Credited conversions x 1,000,000, model equal.
     pub conversions_equal_micro: i64,
-    /// Credited conversions x 1,000,000, model time_decay.
+    /// Credited conversions x 1,000,000, model `time_decay`.
     pub conversions_time_decay_micro: i64,
     /// Credited revenue in minor units, model first.
     pub revenue_first_minor: i64,
@@ -170,7 +170,7 @@ pub struct CampaignPerformance {
     pub revenue_last_minor: i64,
     /// Credited revenue in minor units, model equal.
     pub revenue_equal_minor: i64,
-    /// Credited revenue in minor units, model time_decay.
+    /// Credited revenue in minor units, model `time_decay`.
     pub revenue_time_decay_minor: i64,
 }
 
@@ -197,7 +197,7 @@ pub struct DeadLetter {
     pub slot: i32,
     /// Its offset.
     pub offset: i64,
-    /// undecodable, schema or too_large.
+    /// undecodable, schema or `too_large`.
     pub reason: String,
     /// The original bytes, encrypted.
     #[serde(with = "apache_avro::serde::bytes")]
