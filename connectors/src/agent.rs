@@ -149,7 +149,12 @@ impl FeedPoller {
     }
 
     /// Asks for the days in which requests may have named files that were unknown.
-    async fn recount(&self, account: AccountId, podcast: PodcastId, (from, to): (Day, Day)) -> Result<(), CatalogueError> {
+    async fn recount(
+        &self,
+        account: AccountId,
+        podcast: PodcastId,
+        (from, to): (Day, Day),
+    ) -> Result<(), CatalogueError> {
         let from = Day(from.0.clamp(to.0 - RECOUNT_DAYS, to.0));
         let unit = Unit { group: Group::Counting, slot: Slot::of(account) };
         let body = json!({ "account": account, "podcast": podcast, "from": from, "to": to });

@@ -25,7 +25,8 @@ impl Bench {
         let catalogue = Catalogue::open(&url, clock.clone(), [7; 32]).await.unwrap();
         let fetcher = Arc::new(Fetcher::new(Guard::new(vec!["127.0.0.1/32".parse().unwrap()])).unwrap());
         let poller = FeedPoller::new(catalogue.clone(), fetcher, clock.clone(), PollPolicy::default());
-        let new = NewUser { email: "a@example.org".into(), password: "long enough".to_owned().into(), name: String::new() };
+        let new =
+            NewUser { email: "a@example.org".into(), password: "long enough".to_owned().into(), name: String::new() };
         let account = catalogue.sign_up(new).await.unwrap().user.account;
         Self { _folder: folder, clock, catalogue, poller, account }
     }
@@ -124,7 +125,8 @@ async fn a_feed_that_moved_to_another_feed_of_the_account_stays() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = [0; 4096];
             assert!(stream.read(&mut head).await.unwrap() > 0);
-            let answer = format!("HTTP/1.1 301 X\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 301 X\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
@@ -137,7 +139,8 @@ async fn a_feed_that_moved_to_another_feed_of_the_account_stays() {
 
 #[test]
 fn addresses_of_feeds_are_web_addresses() {
-    for bad in ["", "not a url", "file:///etc/passwd", "ftp://a.example/", "http://user@a.example/", "data:text/xml,x"] {
+    for bad in ["", "not a url", "file:///etc/passwd", "ftp://a.example/", "http://user@a.example/", "data:text/xml,x"]
+    {
         assert_eq!(feed_url(bad), Err(InvalidFeedUrl), "{bad}");
     }
     assert_eq!(feed_url(" HTTP://A.example ").unwrap().as_str(), "http://a.example/");

@@ -1,0 +1,159 @@
+//! Token buckets (GCRA): how much a caller may do, in bursts.
+//!
+//! A bucket is one number, the time at which it is full again; buckets that are full say nothing
+//! and are forgotten, so memory is bounded by who is active.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+use castback_schemas::edge::Hash128;
+use castback_schemas::{AccountId, Micros};
+use http::{HeaderName, HeaderValue};
+
+use crate::problem::{Code, Problem};
+
+/// Buckets of one kind that are kept; beyond that, full ones are forgotten, then everybody is
+/// refused until one is full again (100,000 active callers within seconds are an attack).
+const MAX_BUCKETS: usize = 100_000;
+
+/// Nanoseconds in a second.
+const SECOND: i64 = 1_000_000_000;
+
+/// How much, how fast.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// What it is called in the `RateLimit` headers.
+    pub name: &'static str,
+    /// Units a second in the long run.
+    pub per_second: i64,
+    /// Units at once.
+    pub burst: i64,
+}
+
+/// What is left after a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Units that may be used at once now.
+    pub units: i64,
+    /// Seconds until the bucket is full again.
+    pub full_in: i64,
+}
+
+/// Buckets of one kind.
+#[derive(Debug)]
+pub struct Buckets<K> {
+    rate: Rate,
+    full_at: Mutex<HashMap<K, i64>>,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    /// Buckets that are all full.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, full_at: Mutex::default() }
+    }
+
+    /// Takes `units` from a caller's bucket. More than it ever holds empties a full bucket. Else
+    /// [`Code::RateLimited`], and nothing is taken.
+    pub fn take(&self, caller: K, units: i64, now: Micros) -> Result<Left, Problem> {
+        let now = now.0.saturating_mul(1000);
+        let (unit, capacity) =
+            (SECOND / self.rate.per_second.max(1), SECOND / self.rate.per_second.max(1) * self.rate.burst);
+        let cost = unit.saturating_mul(units).min(capacity);
+        let mut all = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_BUCKETS {
+            all.retain(|_, full_at| *full_at > now);
+        }
+        let room = all.len() < MAX_BUCKETS || all.contains_key(&caller);
+        let full_at = all.get(&caller).copied().unwrap_or(now).max(now).saturating_add(cost);
+        let over = full_at.saturating_sub(now).saturating_sub(capacity);
+        if over > 0 || !room {
+            return Err(self.refused(over.max(unit)));
+        }
+        all.insert(caller, full_at);
+        let used = full_at - now;
+        Ok(Left { units: (capacity - used) / unit, full_in: seconds_up(used) })
+    }
+
+    /// The `RateLimit` headers of an answer.
+    #[must_use]
+    pub fn headers(&self, left: Left) -> [(HeaderName, HeaderValue); 2] {
+        let Rate { name, burst, .. } = self.rate;
+        let window = seconds_up(SECOND / self.rate.per_second.max(1) * burst);
+        [
+            (HeaderName::from_static("ratelimit-policy"), text(format!("\"{name}\";q={burst};w={window}"))),
+            (HeaderName::from_static("ratelimit"), text(format!("\"{name}\";r={};t={}", left.units, left.full_in))),
+        ]
+    }
+
+    fn refused(&self, wait: i64) -> Problem {
+        let seconds = u32::try_from(seconds_up(wait)).unwrap_or(u32::MAX);
+        let detail = format!("more than {} a second, {} at once", self.rate.per_second, self.rate.burst);
+        let headers = self.headers(Left { units: 0, full_in: i64::from(seconds) });
+        let problem = Problem::new(Code::RateLimited, detail).retry_after(seconds);
+        headers.into_iter().fold(problem, |problem, (name, value)| problem.header(name, value))
+    }
+}
+
+fn seconds_up(nanoseconds: i64) -> i64 {
+    nanoseconds.max(0).saturating_add(SECOND - 1) / SECOND
+}
+
+fn text(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// The buckets of this process.
+#[derive(Debug)]
+pub struct Quotas {
+    /// Records that an account posts.
+    pub records: Buckets<AccountId>,
+    /// Events by a publishable key, of an account.
+    pub publishable: Buckets<AccountId>,
+    /// Attempts to sign up or in from an address, by its hash.
+    pub addresses: Buckets<Hash128>,
+    /// Attempts to sign in as somebody, by the hash of the e-mail address.
+    pub people: Buckets<Hash128>,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        let rate = |name, per_second, burst| Rate { name, per_second, burst };
+        Self {
+            records: Buckets::new(rate("records", 100_000, 1_000_000)),
+            publishable: Buckets::new(rate("events", 100, 2_000)),
+            addresses: Buckets::new(rate("sign-ins", 2, 120)),
+            people: Buckets::new(rate("sign-ins", 1, 20)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    fn buckets() -> Buckets<&'static str> {
+        Buckets::new(Rate { name: "test", per_second: 10, burst: 30 })
+    }
+
+    #[test]
+    fn a_burst_is_taken_at_once_and_comes_back_by_the_second() {
+        let buckets = buckets();
+        assert_eq!(buckets.take("a", 30, NOW).unwrap(), Left { units: 0, full_in: 3 });
+        let refused = buckets.take("a", 11, NOW.plus(1_000_000)).unwrap_err();
+        assert_eq!(refused.code(), Code::RateLimited);
+        assert_eq!(buckets.take("a", 10, NOW.plus(1_000_000)).unwrap(), Left { units: 0, full_in: 3 });
+        assert_eq!(buckets.take("b", 1, NOW).unwrap().units, 29, "others have their own");
+        assert_eq!(buckets.take("a", 1, NOW.plus(9_000_000)).unwrap().units, 29);
+    }
+
+    #[test]
+    fn one_larger_than_the_burst_passes_when_nothing_else_did() {
+        let buckets = buckets();
+        assert!(buckets.take("a", 1_000, NOW).is_ok());
+        assert!(buckets.take("a", 1, NOW).is_err());
+    }
+}
