@@ -22,6 +22,7 @@ pub mod directory_cache;
 pub mod enclosure;
 pub mod group;
 pub mod ledger;
+pub mod metrics;
 pub mod processors;
 pub mod publisher;
 mod relay;
@@ -29,4 +30,5 @@ pub mod runtime;
 pub mod task;
 pub mod unit;
 
+pub use metrics::Metrics;
 pub use runtime::{Runtime, RuntimeError, RuntimeParts};

@@ -21,6 +21,7 @@ use castback_store::{EncodedObject, SliceRows, Store, StoreError, failpoint};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{Metrics, verdicts};
 use crate::unit::{HeldUnit, MAX_PENDING, Pending};
 
 /// How often commits are made.
@@ -75,6 +76,7 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     units: Arc<HeldUnits>,
+    metrics: Metrics,
     newest: watch::Sender<Revision>,
     urgent: Notify,
 }
@@ -91,9 +93,18 @@ impl Publisher {
         (catalogue, store): (Catalogue, Store),
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
-        units: Arc<HeldUnits>,
+        (units, metrics): (Arc<HeldUnits>, Metrics),
     ) -> Self {
-        Self { catalogue, store, clock, ids, units, newest: watch::Sender::new(Revision(0)), urgent: Notify::new() }
+        Self {
+            catalogue,
+            store,
+            clock,
+            ids,
+            units,
+            metrics,
+            newest: watch::Sender::new(Revision(0)),
+            urgent: Notify::new(),
+        }
     }
 
     /// The newest commit of this process, and its changes.
@@ -148,6 +159,7 @@ impl Publisher {
         if taken.is_empty() {
             return Ok(());
         }
+        let counts: Vec<_> = taken.iter().map(|(_, pending)| verdicts(&pending.tables)).collect();
         let rows: Vec<SliceRows> = taken
             .iter_mut()
             .map(|(unit, pending)| SliceRows { unit: unit.unit, tables: std::mem::take(&mut pending.tables) })
@@ -158,6 +170,13 @@ impl Publisher {
         failpoint::hit("commit.before");
         self.refer(object_key, &encoded, &taken, stop).await;
         failpoint::hit("commit.after");
+        for ((unit, _), counts) in taken.iter().zip(&counts) {
+            if unit.is_fenced() {
+                self.metrics.fenced();
+            } else {
+                self.metrics.committed(counts);
+            }
+        }
         Ok(())
     }
 
@@ -166,9 +185,13 @@ impl Publisher {
         if encoded.slices.iter().all(|(_, body)| body.parts.is_empty()) {
             return Some(None);
         }
+        let begun = tokio::time::Instant::now();
         loop {
             match self.store.put(self.ids.next(self.clock.now()), encoded).await {
-                Ok(key) => return Some(Some(key)),
+                Ok(key) => {
+                    self.metrics.wrote(begun.elapsed());
+                    return Some(Some(key));
+                }
                 Err(error) => tracing::warn!(error = %error, "commit.object_not_written"),
             }
             tokio::select! {

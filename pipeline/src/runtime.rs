@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::bounds::Bounds;
 use crate::directory_cache::DirectoryCache;
 use crate::group::{GROUPS, Making};
+use crate::metrics::Metrics;
 use crate::publisher::{HeldUnits, Publisher};
 use crate::relay;
 use crate::task::{Shared, Task, chain};
@@ -67,6 +68,8 @@ pub struct RuntimeParts {
     pub exclusive: bool,
     /// Random bytes, never stored.
     pub random: [u8; 32],
+    /// What it measures of itself.
+    pub metrics: Metrics,
 }
 
 /// Why a runtime can't start.
@@ -114,7 +117,7 @@ impl Runtime {
             (catalogue.clone(), parts.store.clone()),
             Arc::clone(&parts.clock),
             Arc::clone(&parts.ids),
-            Arc::clone(&units),
+            (Arc::clone(&units), parts.metrics.clone()),
         );
         let publisher = Arc::new(publisher);
         let shared = Arc::new(Shared {
@@ -125,6 +128,7 @@ impl Runtime {
             directory: DirectoryCache::new(catalogue.clone()),
             publisher: Arc::clone(&publisher),
             bounds: Bounds::new(catalogue.clone(), Arc::clone(&units)),
+            metrics: parts.metrics,
         });
         let installation = catalogue.installation().account;
         let making = Making { slot: Slot(0), ids_key: parts.random, lists: parts.lists, installation };

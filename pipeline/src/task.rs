@@ -23,6 +23,7 @@ use crate::decode::{Intake, IntakeError};
 use crate::directory_cache::DirectoryCache;
 use crate::group::{GroupSpec, GroupState, Input, Making, RecountRequest};
 use crate::ledger::{FoldError, Ledger};
+use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::unit::HeldUnit;
 
@@ -55,6 +56,8 @@ pub struct Shared {
     pub publisher: Arc<Publisher>,
     /// How far units may read that follow others.
     pub bounds: Bounds,
+    /// What the pipeline measures of itself.
+    pub metrics: Metrics,
 }
 
 /// Why a unit's task can't go on with its state.

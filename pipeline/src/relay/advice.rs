@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use castback_catalogue::units::UnitStatus;
 use castback_schemas::{Group, Slot, Topic};
 use tokio_util::sync::CancellationToken;
 
-use crate::group::GROUPS;
+use crate::group::{GROUPS, PROCESSORS, judge_of};
 use crate::task::Shared;
 
 /// How often positions are advised: lag tools look every few seconds.
@@ -19,6 +20,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
         }
         let Ok(units) = shared.catalogue.units().await else { continue };
+        lag(&shared, &units).await;
         for group in GROUPS.iter().map(|spec| spec.group) {
             let of_group = units.iter().filter(|status| status.unit.group == group);
             let positions: Vec<(Topic, Slot, i64)> = of_group
@@ -31,6 +33,20 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                 tracing::debug!(group = group.as_str(), error = %error, "relay.advice_not_taken");
             }
         }
+    }
+}
+
+/// How many records of each topic wait for their verdicts.
+async fn lag(shared: &Shared, units: &[UnitStatus]) {
+    for topic in PROCESSORS.iter().filter_map(|processor| processor.judges) {
+        let Some(group) = judge_of(topic) else { continue };
+        let mut waiting = 0;
+        for status in units.iter().filter(|status| status.unit.group == group) {
+            let position = status.positions.0.get(topic.name()).copied().unwrap_or(0);
+            let end = shared.log.ends(topic, status.unit.slot).await.map_or(position, |ends| ends.end);
+            waiting += (end - position).max(0);
+        }
+        shared.metrics.lags(topic, waiting);
     }
 }
 
