@@ -19,6 +19,7 @@ mod error;
 pub mod failpoint;
 #[cfg(test)]
 mod harness;
+pub mod ledger;
 mod load;
 pub mod object;
 mod objects;

@@ -8,7 +8,7 @@ use castback_schemas::table::{Kind, Table};
 use castback_schemas::{Day, Slot};
 use tokio::sync::OnceCell;
 
-use crate::columns::{conform, retain, stored_schema};
+use crate::columns::{COMMIT, conform, ints, retain, stored_schema};
 use crate::error::{Result, StoreError};
 use crate::overlay::{OVERLAID, Overlay, newest, topic_of, visible};
 use crate::scan::{Plan, ReadTask, Versions};
@@ -118,6 +118,7 @@ impl Loaded {
     pub(crate) fn rows(self, give: &mut dyn FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
         let Self { task, bytes } = self;
         let plan = Arc::clone(&task.plan);
+        let give = &mut |batch: RecordBatch| given(&plan, batch).and_then(|batch| batch.map_or(Ok(true), &mut *give));
         let versioned = plan.scan.table.spec().kind == Kind::Versioned && plan.scan.versions == Versions::Current;
         if versioned {
             let mut rows = Vec::new();
@@ -126,7 +127,7 @@ impl Loaded {
                 Ok(true)
             })?;
             for batch in newest(rows, plan.scan.table)? {
-                if batch.num_rows() > 0 && !give(conform(&batch, &plan.given, plan.scan.table)?)? {
+                if !give(batch)? {
                     return Ok(());
                 }
             }
@@ -135,10 +136,19 @@ impl Loaded {
         let overlay = task.verdicts.as_ref().and_then(|verdicts| verdicts.overlay.get()).and_then(Option::as_ref);
         read_all(&task, bytes, &mut |batch| {
             let batch = overlay.map_or(Ok(batch.clone()), |overlay| overlay.lay_over(&batch, plan.scan.table))?;
-            give(conform(&batch, &plan.given, plan.scan.table)?)
+            give(batch)
         })
         .map(|_| ())
     }
+}
+
+/// What the caller wants of rows that hold: later ones only, and its columns.
+fn given(plan: &Plan, batch: RecordBatch) -> Result<Option<RecordBatch>> {
+    let table = plan.scan.table;
+    let later =
+        ints(&batch, COMMIT, table)?.values().iter().map(|commit| *commit > plan.scan.after.0).collect::<Vec<_>>();
+    let batch = retain(batch, &later)?;
+    if batch.num_rows() == 0 { Ok(None) } else { conform(&batch, &plan.given, table).map(Some) }
 }
 
 /// The visible rows of a task's pieces, with the columns that are read.

@@ -77,18 +77,14 @@ impl Objects {
     /// [`StoreError::Exists`], [`StoreError::Full`], or the disk's or store's answer.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         failpoint::hit("put.before");
-        match &self.directory {
-            Some(directory) => {
-                let path = directory.join(key);
-                let written = tokio::task::spawn_blocking(move || write_new(&path, &bytes)).await;
-                let written = written.map_err(|_| StoreError::BrokenOff)?;
-                written.map_err(|error| write_error(key, error))?;
-            }
-            None => {
-                let options = PutOptions::from(PutMode::Create);
-                let put = self.store.put_opts(&path_of(key)?, PutPayload::from_bytes(bytes), options).await;
-                put.map_err(|error| put_error(key, error))?;
-            }
+        if let Some(directory) = &self.directory {
+            let path = directory.join(key);
+            let written = tokio::task::spawn_blocking(move || write_new(&path, &bytes)).await;
+            written.map_err(|_| StoreError::BrokenOff)?.map_err(|error| write_error(key, error))?;
+        } else {
+            let options = PutOptions::from(PutMode::Create);
+            let put = self.store.put_opts(&path_of(key)?, PutPayload::from_bytes(bytes), options).await;
+            put.map_err(|error| put_error(key, error))?;
         }
         failpoint::hit("put.after");
         Ok(())

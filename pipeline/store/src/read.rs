@@ -2,12 +2,13 @@
 //! through the session instead.
 
 use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use castback_schemas::table::Table;
 use castback_schemas::{Day, Slot};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use crate::error::{Result, StoreError};
 use crate::scan::{Feed, ReadTask, Scan};
@@ -26,11 +27,32 @@ impl Store {
     /// # Errors
     /// A piece that is missing, damaged or can't be fetched: then no rows at all.
     pub async fn rows(&self, view: &Arc<PinnedView>, scan: Scan) -> Result<Vec<RecordBatch>> {
+        let mut rows = Vec::new();
+        self.each_batch(view, scan, |batch| {
+            rows.push(batch);
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    /// Hands on the rows of a scan, batch by batch; days are decoded in parallel and come in order.
+    ///
+    /// # Errors
+    /// Those of [`Store::rows`], or `each`'s own; then some batches were handed on already.
+    pub async fn each_batch(
+        &self,
+        view: &Arc<PinnedView>,
+        scan: Scan,
+        mut each: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
         let feed = Feed::new(self.clone(), Arc::clone(view), scan);
         let tasks = stream::unfold(feed, |feed| async move { feed.next().await.transpose().map(|task| (task, feed)) });
-        let batches = tasks.map(|task| async move { decode(task?).await }).buffered(readers());
-        let batches: Vec<Vec<RecordBatch>> = batches.try_collect().await?;
-        Ok(batches.into_iter().flatten().collect())
+        let mut decoded = pin!(tasks.map(|task| async move { decode(task?).await }).buffered(readers()));
+        while let Some(batches) = decoded.next().await {
+            batches?.into_iter().try_for_each(&mut each)?;
+        }
+        Ok(())
     }
 
     /// The current rows of a slot's days, for a unit that builds its state again: decoded in

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use castback_schemas::table::{Kind, Table};
-use castback_schemas::{AccountId, Day, Slot};
+use castback_schemas::{AccountId, Day, Revision, Slot};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::bloom::may_hold_event;
@@ -53,6 +53,8 @@ pub struct Scan {
     pub account: Option<AccountId>,
     /// One event's rows, for ledger tables that hold events.
     pub event_id: Option<String>,
+    /// Only rows of later commits: what is new to a reader that has seen this one.
+    pub after: Revision,
     /// The columns wanted, in this order (`commit` is one); none means all.
     pub columns: Option<Vec<&'static str>>,
 }
@@ -62,7 +64,7 @@ impl Scan {
     #[must_use]
     pub fn new(table: Table) -> Self {
         let (versions, days) = (Versions::Current, ALL_DAYS);
-        Self { table, versions, slot: None, days, account: None, event_id: None, columns: None }
+        Self { table, versions, slot: None, days, account: None, event_id: None, after: Revision(0), columns: None }
     }
 
     /// The columns that the scan yields.
@@ -126,9 +128,11 @@ impl Plan {
     /// The pieces of a table in a slot that may hold rows of the days.
     pub(crate) fn pieces(&self, table: Table, slot: Slot) -> impl Iterator<Item = &Piece> {
         let days = self.scan.days.clone();
+        // Every version is new or not by itself; the current one may be old and still decide.
+        let after = if self.scan.versions == Versions::All { self.scan.after.0 } else { i64::MIN };
         self.view.pieces(table, slot).iter().filter(move |piece| {
             let (first, last) = piece.days();
-            first <= *days.end() && *days.start() <= last
+            first <= *days.end() && *days.start() <= last && piece.max_revision > after
         })
     }
 }
@@ -197,9 +201,10 @@ async fn tasks(plan: &Arc<Plan>, slot: Slot) -> Result<VecDeque<ReadTask>> {
         }
     }
     let overlaid = plan.scan.versions == Versions::Current && topic_of(plan.scan.table).is_some();
-    let verdict_parts = match overlaid {
-        true => Arc::new(parts_by_day(plan, Table::Verdicts, slot, &stored_schema(Table::Verdicts)).await?),
-        false => Arc::default(),
+    let verdict_parts = if overlaid {
+        parts_by_day(plan, Table::Verdicts, slot, &stored_schema(Table::Verdicts)).await?
+    } else {
+        BTreeMap::new()
     };
     let mut tasks = VecDeque::new();
     for (day, of_day) in days {

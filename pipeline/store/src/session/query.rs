@@ -64,7 +64,7 @@ impl SqlError {
         Self::Invalid(error.strip_backtrace())
     }
 
-    fn running(error: DataFusionError) -> Self {
+    fn running(error: &DataFusionError) -> Self {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => return Self::Memory,
             DataFusionError::External(source) => {
@@ -96,11 +96,11 @@ pub struct Answer {
 pub async fn run(context: &SessionContext, sql: &str, params: &[Value], max_rows: usize) -> Result<Answer, SqlError> {
     let plan = plan(context, sql, params).await?;
     let frame = DataFrame::new(context.state(), plan);
-    let mut stream = frame.execute_stream().await.map_err(SqlError::running)?;
+    let mut stream = frame.execute_stream().await.map_err(|error| SqlError::running(&error))?;
     let schema = stream.schema();
     let (mut batches, mut left, mut truncated) = (Vec::new(), max_rows, false);
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(SqlError::running)?;
+        let batch = batch.map_err(|error| SqlError::running(&error))?;
         if batch.num_rows() > left {
             batches.push(batch.slice(0, left));
             truncated = true;

@@ -179,9 +179,9 @@ async fn two_hundred_hostile_queries_never_show_the_neighbour() {
                 let text = shown(&run(&context, &unnamed, &[], 100_000).await);
                 assert!(!text.contains(&canary(other)) && !text.contains(&other.to_string()), "{unnamed}: {text}");
                 own_seen += usize::from(text.contains(&canary(mine)));
-                let named = sql.replace("{a}", &other.to_string()).replace("{c}", "nobody");
-                let text = shown(&run(&context, &named, &[], 100_000).await);
-                assert!(!text.contains(&canary(other)), "{named}: {text}");
+                let spelled = sql.replace("{a}", &other.to_string()).replace("{c}", "nobody");
+                let text = shown(&run(&context, &spelled, &[], 100_000).await);
+                assert!(!text.contains(&canary(other)), "{spelled}: {text}");
             }
         }
         assert!(own_seen > 10, "the caller's own rows are seen");

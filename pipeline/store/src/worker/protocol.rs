@@ -103,7 +103,7 @@ impl Request {
         let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
         let mut bytes = length.to_be_bytes().to_vec();
         bytes.extend_from_slice(&json);
-        streams.iter().for_each(|stream| bytes.extend_from_slice(stream));
+        bytes.extend(streams.into_iter().flatten());
         Ok(bytes)
     }
 

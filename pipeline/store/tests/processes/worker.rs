@@ -1,87 +1,43 @@
 //! The worker answers, and dies alone: of memory, of time, of a caller that has gone.
-//!
-//! This binary is both the tests and, called with `sql-worker`, the worker that they start.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
-use castback_catalogue::Catalogue;
-use castback_catalogue::commits::{CommitRequest, UnitCommit};
-use castback_schemas::table::Table;
-use castback_schemas::{AccountId, Group, ManualClock, Micros, Slot, Unit};
+use castback_schemas::AccountId;
 use castback_store::session::Scope;
-use castback_store::worker::{self, Limits, Pool, Request, WorkerAnswer, WorkerError};
-use castback_store::{PinnedView, SliceRows, Store, object};
-use url::Url;
-use uuid::Uuid;
+use castback_store::worker::{Limits, Pool, Request, WorkerAnswer, WorkerError};
 
-#[path = "../src/samples.rs"]
-#[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
-mod samples;
+use crate::samples;
+use crate::world::World;
 
-fn main() {
-    if std::env::args().nth(1).as_deref() == Some("sql-worker") {
-        let answered = worker::main(std::io::stdin(), std::io::stdout().lock());
-        std::process::exit(i32::from(answered.is_err()));
-    }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let world = World::new().await;
-        world.answers_for_the_scope_only().await;
-        world.errors_come_back_in_words().await;
-        world.dies_alone_of_memory().await;
-        world.is_killed_at_the_deadline_and_when_nobody_waits().await;
-        world.refuses_when_too_many_wait().await;
-    });
-    println!("worker: ok");
-}
-
-struct World {
-    directory: tempfile::TempDir,
-    view: PinnedView,
-    address: String,
+/// Two accounts with a thousand requests each, and a pool of two workers.
+struct Asked {
+    world: World,
     pool: Pool,
 }
 
-impl World {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let database = format!("sqlite://{}", directory.path().join("castback.db").display());
-        let catalogue = Catalogue::open(&database, Arc::new(ManualClock::at(Micros(0))), [7; 32]).await.unwrap();
-        let address = Url::from_directory_path(directory.path().join("objects")).unwrap().to_string();
-        let store = Store::open(&address).unwrap();
-        for owner in [1, 2] {
-            let account = samples::account(owner);
-            let unit = Unit { group: Group::Counting, slot: Slot::of(account) };
-            catalogue.ensure_units(&[unit]).await.unwrap();
-            let held = catalogue.take_all("test").await.unwrap().into_iter().find(|held| held.unit == unit).unwrap();
-            let rows: Vec<_> = (0..1_000).map(|offset| samples::request(account, offset)).collect();
-            let slice = SliceRows { unit, tables: vec![(Table::Requests, samples::requests(&rows))] };
-            let object = object::encode(&[slice]).unwrap();
-            let key = store.put(Uuid::from_u128(owner), &object).await.unwrap();
-            let commit = UnitCommit {
-                unit,
-                epoch: held.epoch,
-                old_positions: held.positions.clone(),
-                new_positions: held.positions,
-                slice: Some(object.slices[0].1.to_json()),
-                finish: Vec::new(),
-            };
-            catalogue.commit(CommitRequest { object_key: Some(key), units: vec![commit] }).await.unwrap();
-        }
-        let view = PinnedView::load(&catalogue, None).await.unwrap();
-        let pool = Pool::new(std::env::current_exe().unwrap(), vec!["sql-worker".into()], 2);
-        Self { directory, view, address, pool }
+pub(crate) async fn check() {
+    let world = World::new().await;
+    for owner in [1, 2] {
+        world.commit(samples::account(owner), 0..1_000).await;
     }
+    let pool = Pool::new(std::env::current_exe().unwrap(), vec!["sql-worker".into()], 2);
+    let asked = Asked { world, pool };
+    asked.answers_for_the_scope_only().await;
+    asked.errors_come_back_in_words().await;
+    asked.dies_alone_of_memory().await;
+    asked.is_killed_at_the_deadline_and_when_nobody_waits().await;
+    asked.refuses_when_too_many_wait().await;
+}
 
-    fn request(&self, scope: Scope, sql: &str) -> Request {
-        Request::new(&self.view, &self.address, scope, sql)
+impl Asked {
+    async fn request(&self, scope: Scope, sql: &str) -> Request {
+        Request::new(&*self.world.view().await, self.world.store.objects().address(), scope, sql)
     }
 
     async fn ask(&self, account: AccountId, sql: &str) -> Result<WorkerAnswer, WorkerError> {
-        self.pool.run(&self.request(Scope::Account(account), sql)).await
+        self.pool.run(&self.request(Scope::Account(account), sql).await).await
     }
 
     /// The pool answers as before: whatever happened, it happened to one worker.
@@ -92,9 +48,9 @@ impl World {
 
     async fn answers_for_the_scope_only(&self) {
         self.goes_on().await;
-        let everyone = self.pool.run(&self.request(Scope::All, "SELECT count(*) FROM requests")).await.unwrap();
+        let everyone = self.pool.run(&self.request(Scope::All, "SELECT count(*) FROM requests").await).await.unwrap();
         assert_eq!(number(&everyone), 2_000);
-        let mut request = self.request(Scope::All, "SELECT \"offset\" FROM requests WHERE \"offset\" < $1");
+        let mut request = self.request(Scope::All, "SELECT \"offset\" FROM requests WHERE \"offset\" < $1").await;
         request.params = vec![10.into()];
         request.limits.rows = 7;
         let answer = self.pool.run(&request).await.unwrap();
@@ -131,7 +87,7 @@ impl World {
             "SELECT count(*) FROM requests a CROSS JOIN requests b CROSS JOIN requests c CROSS JOIN requests d WHERE a.event_id || b.event_id || c.event_id || d.event_id LIKE '%never%'",
             "SELECT count(DISTINCT a.event_id || b.event_id || c.event_id) FROM requests a CROSS JOIN requests b CROSS JOIN requests c",
         ] {
-            let mut request = self.request(Scope::Account(account), bomb);
+            let mut request = self.request(Scope::Account(account), bomb).await;
             // Nothing here waits for time: memory must end it first.
             request.limits = Limits { deadline: Duration::from_secs(300), ..Limits::default() };
             let answer = self.pool.run(&request).await;
@@ -148,7 +104,7 @@ impl World {
     async fn is_killed_at_the_deadline_and_when_nobody_waits(&self) {
         let endless = "SELECT count(*) FROM requests a CROSS JOIN requests b CROSS JOIN requests c \
                        WHERE (a.\"offset\" * 31 + b.\"offset\" * 37 + c.\"offset\") % 7919 = 7918";
-        let mut request = self.request(Scope::Account(samples::account(1)), endless);
+        let mut request = self.request(Scope::Account(samples::account(1)), endless).await;
         request.limits.deadline = Duration::from_secs(2);
         let answer = self.pool.run(&request).await;
         assert!(matches!(answer, Err(WorkerError::Deadline)), "{answer:?}");
@@ -169,14 +125,13 @@ impl World {
     }
 
     async fn refuses_when_too_many_wait(&self) {
-        let mut request = self.request(Scope::All, "SELECT count(*) FROM requests");
+        let mut request = self.request(Scope::All, "SELECT count(*) FROM requests").await;
         request.limits.deadline = Duration::from_secs(300);
         let runs = (0..60).map(|_| self.pool.run(&request));
         let answers = futures::future::join_all(runs).await;
         let refused = answers.iter().filter(|answer| matches!(answer, Err(WorkerError::Overloaded))).count();
         let answered = answers.iter().filter(|answer| answer.is_ok()).count();
         assert!(refused > 0 && answered > 30 && refused + answered == 60, "{refused} refused, {answered} answered");
-        assert!(self.directory.path().exists());
     }
 }
 
