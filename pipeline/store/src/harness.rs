@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::compaction::Compactor;
 use crate::object::{SliceRows, encode};
-use crate::samples::unit;
+use crate::samples::{Cell, Row, account, batch, request, unit};
 use crate::store::Store;
 use crate::view::PinnedView;
 
@@ -91,4 +91,40 @@ pub(crate) fn texts(batches: &[RecordBatch], columns: &[&str]) -> Vec<String> {
     }
     rows.sort();
     rows
+}
+
+/// Two requests, one of them revised twice, a dead letter, and the tally of all three.
+pub(crate) async fn judged() -> Harness {
+    let harness = Harness::new().await;
+    let (owner, slot) = (account(1), Slot::of(account(1)));
+    let requests = [request(owner, 0), request(owner, 1)];
+    harness.commit(vec![(slot, Table::Requests, batch(Table::Requests, &requests))]).await;
+    let mut rows = Vec::new();
+    for verdict in ["duplicate", "filtered"] {
+        let mut revised = request(owner, 1);
+        revised.extend([
+            ("topic", Cell::Text("listener-requests".into())),
+            ("verdict", Cell::Text(verdict.into())),
+            ("reason", Cell::Text("rate".into())),
+        ]);
+        rows.push((slot, Table::Verdicts, batch(Table::Verdicts, &[revised])));
+    }
+    for row in rows {
+        harness.commit(vec![row]).await;
+    }
+    let owned = |cells: Row| {
+        let mut row = Row::from([("account_id", Cell::Text(owner.to_string()))]);
+        row.extend(cells);
+        row
+    };
+    let topic = ("topic", Cell::Text("listener-requests".into()));
+    let dead = owned(Row::from([topic.clone(), ("recorded_at", Cell::Int(TODAY.0)), ("offset", Cell::Int(2))]));
+    let tally = owned(Row::from([topic, ("hour", Cell::Int(TODAY.0)), ("accepted", Cell::Int(3))]));
+    harness
+        .commit(vec![
+            (slot, Table::DeadLetters, batch(Table::DeadLetters, &[dead])),
+            (slot, Table::Tallies, batch(Table::Tallies, &[tally])),
+        ])
+        .await;
+    harness
 }

@@ -1,6 +1,5 @@
-//! Questions to the ledger: what became of a record, and whether every record became something.
+//! What became of a record: its verdict and every one before it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -10,15 +9,15 @@ use castback_schemas::{Micros, Revision, Slot, Topic};
 use serde::Serialize;
 
 use crate::columns::COMMIT;
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::overlay::topic_of;
-use crate::scan::{ALL_DAYS, Scan, Versions};
+use crate::scan::{Scan, Versions};
 use crate::session::Scope;
 use crate::store::Store;
 use crate::view::PinnedView;
 
 /// The ledger tables whose records have events and verdicts.
-const JUDGED: [Table; 3] = [Table::Requests, Table::Conversions, Table::AppEvents];
+pub(crate) const JUDGED: [Table; 3] = [Table::Requests, Table::Conversions, Table::AppEvents];
 
 /// A record and a verdict on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,43 +60,6 @@ pub struct LedgerRow {
     pub revision: Revision,
 }
 
-/// Records of a topic by what became of them, and how many were on the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Balance {
-    /// Records on the log, tallied apart from the rules.
-    pub accepted: i64,
-    /// Records counted.
-    pub counted: i64,
-    /// Records that repeat or helped another.
-    pub duplicate: i64,
-    /// Records filtered.
-    pub filtered: i64,
-    /// Records that came after their day froze.
-    pub late: i64,
-    /// Records that could not be read.
-    pub dead_lettered: i64,
-}
-
-impl Balance {
-    /// Records with a verdict.
-    #[must_use]
-    pub fn judged(&self) -> i64 {
-        self.counted + self.duplicate + self.filtered + self.late + self.dead_lettered
-    }
-
-    fn add(&mut self, verdict: &str) {
-        match verdict {
-            "counted" => self.counted += 1,
-            "duplicate" => self.duplicate += 1,
-            "filtered" => self.filtered += 1,
-            "late" => self.late += 1,
-            "dead_lettered" => self.dead_lettered += 1,
-            // No processor says anything else; what is said by none is missing from the sum, and seen.
-            _ => {}
-        }
-    }
-}
-
 impl Store {
     /// The records of an event with their current verdicts: usually one, more if it was sent again.
     ///
@@ -107,8 +69,9 @@ impl Store {
         let mut found = Vec::new();
         for table in JUDGED {
             let (account, event_id) = (scope.account(), Some(event_id.to_owned()));
-            let rows = self.rows(view, Scan { account, event_id, ..Scan::new(table) }).await?;
-            rows.iter().for_each(|batch| found.extend(ledger_rows(batch, table)));
+            for batch in self.rows(view, Scan { account, event_id, ..Scan::new(table) }).await? {
+                found.extend(ledger_rows(&batch, table));
+            }
         }
         found.sort_by_key(|row| (row.recorded_at, row.topic, row.offset));
         Ok(found)
@@ -146,72 +109,6 @@ impl Store {
         history.sort_by_key(|verdict| verdict.revision);
         Ok(history)
     }
-
-    /// The balance of each topic over records appended in `[from, to)`, by whole hours.
-    ///
-    /// # Errors
-    /// Rows that can't be read.
-    pub async fn balance(
-        &self,
-        view: &Arc<PinnedView>,
-        scope: Scope,
-        (from, to): (Micros, Micros),
-    ) -> Result<BTreeMap<Topic, Balance>> {
-        let mut balances: BTreeMap<Topic, Balance> =
-            JUDGED.into_iter().filter_map(topic_of).map(|topic| (topic, Balance::default())).collect();
-        let within = |at: i64| from.0 <= at && at < to.0;
-        // An event is recorded when or after it occurred: later days hold nothing of the span.
-        let days = *ALL_DAYS.start()..=to.day();
-        for table in JUDGED {
-            let columns = Some(vec!["recorded_at", "verdict"]);
-            let scan = Scan { account: scope.account(), days: days.clone(), columns, ..Scan::new(table) };
-            let Some(balance) = topic_of(table).and_then(|topic| balances.get_mut(&topic)) else { continue };
-            self.each_batch(view, scan, |batch| {
-                let (times, verdicts) = (times(&batch, "recorded_at", table)?, texts(&batch, "verdict", table)?);
-                let rows = times.iter().zip(verdicts).filter(|(at, _)| at.is_some_and(within));
-                rows.for_each(|(_, verdict)| balance.add(verdict.unwrap_or_default()));
-                Ok(())
-            })
-            .await?;
-        }
-        for (table, time, count) in
-            [(Table::DeadLetters, "recorded_at", None), (Table::Tallies, "hour", Some("accepted"))]
-        {
-            let columns = ["topic", time].into_iter().chain(count).collect();
-            let scan =
-                Scan { account: scope.account(), days: days.clone(), columns: Some(columns), ..Scan::new(table) };
-            self.each_batch(view, scan, |batch| {
-                let (times, topics) = (times(&batch, time, table)?, texts(&batch, "topic", table)?);
-                let counts =
-                    count.and_then(|name| batch.column_by_name(name)).and_then(|column| column.as_primitive_opt());
-                for row in (0..batch.num_rows()).filter(|row| within(times.value(*row))) {
-                    let topic = topics.value(row).parse().ok();
-                    let Some(balance) = topic.and_then(|topic| balances.get_mut(&topic)) else { continue };
-                    match counts {
-                        Some(counts) => {
-                            balance.accepted += arrow::array::PrimitiveArray::<Int64Type>::value(counts, row)
-                        }
-                        None => balance.dead_lettered += 1,
-                    }
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(balances)
-    }
-}
-
-type Times = arrow::array::PrimitiveArray<TimestampMicrosecondType>;
-
-fn times<'a>(batch: &'a RecordBatch, name: &str, table: Table) -> Result<&'a Times> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt());
-    column.ok_or_else(|| StoreError::Misfit { table: table.name(), detail: format!("no times in {name}") })
-}
-
-fn texts<'a>(batch: &'a RecordBatch, name: &str, table: Table) -> Result<&'a arrow::array::StringArray> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt());
-    column.ok_or_else(|| StoreError::Misfit { table: table.name(), detail: format!("no texts in {name}") })
 }
 
 /// The rows of a ledger table, or of verdicts (what they don't hold is empty).
@@ -267,46 +164,9 @@ fn flag(batch: &RecordBatch, name: &str, row: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use castback_schemas::time::{DAY, HOUR};
-
     use super::*;
-    use crate::harness::{Harness, TODAY};
-    use crate::samples::{Cell, Row, account, batch, request};
-
-    async fn judged() -> Harness {
-        let harness = Harness::new().await;
-        let (owner, slot) = (account(1), Slot::of(account(1)));
-        let requests = [request(owner, 0), request(owner, 1)];
-        harness.commit(vec![(slot, Table::Requests, batch(Table::Requests, &requests))]).await;
-        let mut rows = Vec::new();
-        for verdict in ["duplicate", "filtered"] {
-            let mut revised = request(owner, 1);
-            revised.extend([
-                ("topic", Cell::Text("listener-requests".into())),
-                ("verdict", Cell::Text(verdict.into())),
-                ("reason", Cell::Text("rate".into())),
-            ]);
-            rows.push((slot, Table::Verdicts, batch(Table::Verdicts, &[revised])));
-        }
-        for row in rows {
-            harness.commit(vec![row]).await;
-        }
-        let owned = |cells: Row| {
-            let mut row = Row::from([("account_id", Cell::Text(owner.to_string()))]);
-            row.extend(cells);
-            row
-        };
-        let topic = ("topic", Cell::Text("listener-requests".into()));
-        let dead = owned(Row::from([topic.clone(), ("recorded_at", Cell::Int(TODAY.0)), ("offset", Cell::Int(2))]));
-        let tally = owned(Row::from([topic, ("hour", Cell::Int(TODAY.0)), ("accepted", Cell::Int(3))]));
-        harness
-            .commit(vec![
-                (slot, Table::DeadLetters, batch(Table::DeadLetters, &[dead])),
-                (slot, Table::Tallies, batch(Table::Tallies, &[tally])),
-            ])
-            .await;
-        harness
-    }
+    use crate::harness::judged;
+    use crate::samples::account;
 
     #[tokio::test]
     async fn an_event_is_found_with_its_verdict_and_its_history() {
@@ -325,20 +185,6 @@ mod tests {
             assert!(foreign.is_empty());
             harness.compactor.run().await.unwrap();
         }
-    }
-
-    #[tokio::test]
-    async fn the_balance_counts_each_record_once_within_its_hours() {
-        let harness = judged().await;
-        let view = harness.view(None).await;
-        let of = async |scope, span| harness.store.balance(&view, scope, span).await.unwrap()[&Topic::ListenerRequests];
-        let all = of(Scope::All, (Micros(0), TODAY.plus(DAY))).await;
-        let expected = Balance { accepted: 3, counted: 1, filtered: 1, dead_lettered: 1, ..Balance::default() };
-        assert_eq!(all, expected);
-        assert_eq!(all.judged(), all.accepted);
-        assert_eq!(of(Scope::Account(account(1)), (TODAY, TODAY.plus(HOUR))).await, expected);
-        assert_eq!(of(Scope::Account(account(2)), (TODAY, TODAY.plus(HOUR))).await, Balance::default());
-        assert_eq!(of(Scope::All, (TODAY.plus(HOUR), TODAY.plus(DAY))).await, Balance::default());
     }
 
     #[tokio::test]

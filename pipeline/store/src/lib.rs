@@ -12,6 +12,7 @@
 //! Where to add: a stored table is a row in `castback_schemas::table::TABLES`, nothing here; a public
 //! SQL table is a row in `session::views` or `session::catalogue_tables`.
 
+pub mod balance;
 mod bloom;
 mod columns;
 mod compaction;

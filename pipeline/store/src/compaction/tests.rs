@@ -13,7 +13,7 @@ use crate::samples::{Cell, Row, account, batch, request};
 use crate::scan::{Scan, Versions};
 
 /// A step of a history.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Request { account: u128, day: i64 },
     Revise { which: usize, verdict: usize },
@@ -55,7 +55,7 @@ struct Model {
 }
 
 impl Model {
-    fn say(&mut self, table: Table, account: AccountId, key: i64, text: &str, row: Row) {
+    fn say(&mut self, table: Table, (account, key): (AccountId, i64), text: &str, row: Row) {
         let said = Said { table, account, key, text: text.to_owned(), commit: self.commit + 1 };
         self.waiting.push((said, row));
     }
@@ -67,7 +67,7 @@ impl Model {
                 let mut row = request(account, offset);
                 row.insert("occurred_at", Cell::Int(TODAY.0 + day * DAY));
                 self.requests.push((account, row.clone()));
-                self.say(Table::Requests, account, offset, "counted", row);
+                self.say(Table::Requests, (account, offset), "counted", row);
             }
             Step::Revise { which, verdict } if !self.requests.is_empty() => {
                 let offset = which % self.requests.len();
@@ -77,7 +77,7 @@ impl Model {
                     ("verdict", Cell::Text(VERDICTS[verdict].to_owned())),
                 ]);
                 row.extend(["account_id", "slot", "offset", "occurred_at"].map(|name| (name, request[name].clone())));
-                self.say(Table::Verdicts, account, i64::try_from(offset).unwrap(), VERDICTS[verdict], row);
+                self.say(Table::Verdicts, (account, i64::try_from(offset).unwrap()), VERDICTS[verdict], row);
             }
             Step::Deliver { account: number, key, withdrawn } => {
                 let account = account(number);
@@ -87,7 +87,7 @@ impl Model {
                     ("occurred_at", Cell::Int(TODAY.0 + key * DAY / 2)),
                     ("withdrawn", Cell::Bool(withdrawn)),
                 ]);
-                self.say(Table::AdDeliveries, account, key, if withdrawn { "withdrawn" } else { "" }, row);
+                self.say(Table::AdDeliveries, (account, key), if withdrawn { "withdrawn" } else { "" }, row);
             }
             _ => {}
         }

@@ -89,7 +89,7 @@ impl Asked {
         ] {
             let mut request = self.request(Scope::Account(account), bomb).await;
             // Nothing here waits for time: memory must end it first.
-            request.limits = Limits { deadline: Duration::from_secs(300), ..Limits::default() };
+            request.limits = Limits { deadline: Duration::from_mins(5), ..Limits::default() };
             let answer = self.pool.run(&request).await;
             let ended = match &answer {
                 Err(WorkerError::Died) => true,
@@ -109,7 +109,7 @@ impl Asked {
         let answer = self.pool.run(&request).await;
         assert!(matches!(answer, Err(WorkerError::Deadline)), "{answer:?}");
         self.no_worker_is_left().await;
-        request.limits.deadline = Duration::from_secs(300);
+        request.limits.deadline = Duration::from_mins(5);
         let dropped = tokio::time::timeout(Duration::from_secs(1), self.pool.run(&request)).await;
         assert!(dropped.is_err(), "the caller went before there was an answer");
         self.no_worker_is_left().await;
@@ -126,7 +126,7 @@ impl Asked {
 
     async fn refuses_when_too_many_wait(&self) {
         let mut request = self.request(Scope::All, "SELECT count(*) FROM requests").await;
-        request.limits.deadline = Duration::from_secs(300);
+        request.limits.deadline = Duration::from_mins(5);
         let runs = (0..60).map(|_| self.pool.run(&request));
         let answers = futures::future::join_all(runs).await;
         let refused = answers.iter().filter(|answer| matches!(answer, Err(WorkerError::Overloaded))).count();

@@ -1,0 +1,157 @@
+//! Whether every record became something: accepted against judged, per topic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use castback_schemas::table::Table;
+use castback_schemas::{Micros, Topic};
+use serde::Serialize;
+
+use crate::columns::ints;
+use crate::error::{Result, StoreError};
+use crate::ledger::JUDGED;
+use crate::overlay::topic_of;
+use crate::scan::{ALL_DAYS, Scan};
+use crate::session::Scope;
+use crate::store::Store;
+use crate::view::PinnedView;
+
+/// Records of a topic by what became of them, and how many were on the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Balance {
+    /// Records on the log, tallied apart from the rules.
+    pub accepted: i64,
+    /// Records counted.
+    pub counted: i64,
+    /// Records that repeat or helped another.
+    pub duplicate: i64,
+    /// Records filtered.
+    pub filtered: i64,
+    /// Records that came after their day froze.
+    pub late: i64,
+    /// Records that could not be read.
+    pub dead_lettered: i64,
+}
+
+impl Balance {
+    /// Records with a verdict.
+    #[must_use]
+    pub fn judged(&self) -> i64 {
+        self.counted + self.duplicate + self.filtered + self.late + self.dead_lettered
+    }
+
+    fn add(&mut self, verdict: &str) {
+        match verdict {
+            "counted" => self.counted += 1,
+            "duplicate" => self.duplicate += 1,
+            "filtered" => self.filtered += 1,
+            "late" => self.late += 1,
+            "dead_lettered" => self.dead_lettered += 1,
+            // No processor says anything else; what is said by none is missing from the sum, and seen.
+            _ => {}
+        }
+    }
+}
+
+/// The balance of each topic that is judged.
+pub type Balances = BTreeMap<Topic, Balance>;
+
+/// Append times, from and until.
+type Span = (Micros, Micros);
+
+impl Store {
+    /// The balance of each topic over records appended in `[from, to)`, by whole hours: tallies
+    /// are kept by the hour.
+    ///
+    /// # Errors
+    /// Rows that can't be read.
+    pub async fn balance(&self, view: &Arc<PinnedView>, scope: Scope, (from, to): Span) -> Result<Balances> {
+        let mut balances: Balances =
+            JUDGED.into_iter().filter_map(topic_of).map(|topic| (topic, Balance::default())).collect();
+        let within = |at: i64| from.0 <= at && at < to.0;
+        // An event is recorded when or after it occurred: later days hold nothing of the span.
+        let scan = |table: Table, columns: &[&'static str]| Scan {
+            account: scope.account(),
+            days: *ALL_DAYS.start()..=to.day(),
+            columns: Some(columns.to_vec()),
+            ..Scan::new(table)
+        };
+        for table in JUDGED {
+            let Some(balance) = topic_of(table).and_then(|topic| balances.get_mut(&topic)) else { continue };
+            let judged = |batch: RecordBatch| {
+                let (times, verdicts) = (times(&batch, "recorded_at", table)?, texts(&batch, "verdict", table)?);
+                let rows = times.values().iter().zip(verdicts).filter(|(at, _)| within(**at));
+                rows.for_each(|(_, verdict)| balance.add(verdict.unwrap_or_default()));
+                Ok(())
+            };
+            self.each_batch(view, scan(table, &["recorded_at", "verdict"]), judged).await?;
+        }
+        let dead_letters = |batch: RecordBatch| {
+            let of_topic = topics(&batch, ("recorded_at", Table::DeadLetters), within)?;
+            each_topic(&mut balances, of_topic, |balance, _| balance.dead_lettered += 1);
+            Ok(())
+        };
+        self.each_batch(view, scan(Table::DeadLetters, &["topic", "recorded_at"]), dead_letters).await?;
+        let tallies = |batch: RecordBatch| {
+            let accepted: Int64Array = ints(&batch, "accepted", Table::Tallies)?.clone();
+            let of_topic = topics(&batch, ("hour", Table::Tallies), within)?;
+            each_topic(&mut balances, of_topic, |balance, row| balance.accepted += accepted.value(row));
+            Ok(())
+        };
+        self.each_batch(view, scan(Table::Tallies, &["topic", "hour", "accepted"]), tallies).await?;
+        Ok(balances)
+    }
+}
+
+/// The topics of the rows within the span, with the rows' numbers.
+fn topics(
+    batch: &RecordBatch,
+    (time, table): (&str, Table),
+    within: impl Fn(i64) -> bool,
+) -> Result<Vec<(usize, Topic)>> {
+    let (times, topics) = (times(batch, time, table)?, texts(batch, "topic", table)?);
+    let rows = (0..batch.num_rows()).filter(|row| within(times.value(*row)));
+    Ok(rows.filter_map(|row| Some((row, topics.value(row).parse().ok()?))).collect())
+}
+
+fn each_topic(balances: &mut Balances, rows: Vec<(usize, Topic)>, mut add: impl FnMut(&mut Balance, usize)) {
+    for (row, topic) in rows {
+        if let Some(balance) = balances.get_mut(&topic) {
+            add(balance, row);
+        }
+    }
+}
+
+fn times<'a>(batch: &'a RecordBatch, name: &str, table: Table) -> Result<&'a TimestampMicrosecondArray> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt());
+    column.ok_or_else(|| StoreError::Misfit { table: table.name(), detail: format!("no times in {name}") })
+}
+
+fn texts<'a>(batch: &'a RecordBatch, name: &str, table: Table) -> Result<&'a StringArray> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt());
+    column.ok_or_else(|| StoreError::Misfit { table: table.name(), detail: format!("no texts in {name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use castback_schemas::time::{DAY, HOUR};
+
+    use super::*;
+    use crate::harness::{TODAY, judged};
+    use crate::samples::account;
+
+    #[tokio::test]
+    async fn the_balance_counts_each_record_once_within_its_hours() {
+        let harness = judged().await;
+        let view = harness.view(None).await;
+        let of = async |scope, span| harness.store.balance(&view, scope, span).await.unwrap()[&Topic::ListenerRequests];
+        let all = of(Scope::All, (Micros(0), TODAY.plus(DAY))).await;
+        let expected = Balance { accepted: 3, counted: 1, filtered: 1, dead_lettered: 1, ..Balance::default() };
+        assert_eq!(all, expected);
+        assert_eq!(all.judged(), all.accepted);
+        assert_eq!(of(Scope::Account(account(1)), (TODAY, TODAY.plus(HOUR))).await, expected);
+        assert_eq!(of(Scope::Account(account(2)), (TODAY, TODAY.plus(HOUR))).await, Balance::default());
+        assert_eq!(of(Scope::All, (TODAY.plus(HOUR), TODAY.plus(DAY))).await, Balance::default());
+    }
+}
