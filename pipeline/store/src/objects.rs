@@ -231,6 +231,7 @@ mod tests {
         let objects = objects(&directory);
         assert!(matches!(objects.get("commits/none").await, Err(StoreError::Missing { .. })));
         objects.remove("commits/none").await.unwrap();
+        assert!(objects.written_before("commits", Micros(i64::MAX)).await.unwrap().is_empty());
     }
 
     #[test]
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_apart() {
-        let full = write_error("k", io::Error::from(io::ErrorKind::StorageFull));
+        let full = write_error("k", write_synced(FilePath::new("/dev/full"), b"x").unwrap_err());
         assert!(matches!(full, StoreError::Full { .. }));
     }
 }

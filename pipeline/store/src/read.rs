@@ -1,13 +1,10 @@
 //! Rows in memory: for processors that fold, for lookups and small answers. Queries stream
 //! through the session instead.
 
-use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use castback_schemas::table::Table;
-use castback_schemas::{Day, Slot};
 use futures::{StreamExt, stream};
 
 use crate::error::{Result, StoreError};
@@ -53,22 +50,6 @@ impl Store {
             batches?.into_iter().try_for_each(&mut each)?;
         }
         Ok(())
-    }
-
-    /// The current rows of a slot's days, for a unit that builds its state again: decoded in
-    /// parallel, in the order of days and of segments.
-    ///
-    /// # Errors
-    /// Those of [`Store::rows`].
-    pub async fn fold_rows(
-        &self,
-        view: &Arc<PinnedView>,
-        (table, slot): (Table, Slot),
-        days: RangeInclusive<Day>,
-        columns: Option<Vec<&'static str>>,
-    ) -> Result<Vec<RecordBatch>> {
-        let scan = Scan { slot: Some(slot), days, columns, ..Scan::new(table) };
-        self.rows(view, scan).await
     }
 }
 

@@ -18,9 +18,9 @@ use crate::segment::{self, Wanted};
 use crate::view::{Piece, Place, SegmentBody};
 
 /// Rows at which a segment is full and is not merged again.
-const FULL_ROWS: u64 = 512 * 1024;
-/// Rows of a segment written at most: what a reader decodes as one task.
-const MAX_ROWS: usize = 1024 * 1024;
+const FULL_ROWS: u64 = 256 * 1024;
+/// Rows of a segment written at most: what a reader decodes and holds as one task.
+const MAX_ROWS: usize = 512 * 1024;
 
 /// New rows by where they are filed.
 pub(super) type Filed = BTreeMap<(Table, Day), Vec<RecordBatch>>;

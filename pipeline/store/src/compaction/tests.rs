@@ -280,3 +280,14 @@ async fn compaction_is_due_by_number_or_by_age() {
     harness.clock.advance(super::DUE_AGE);
     assert_eq!(harness.compactor.run_if_due().await.unwrap().slices, 4);
 }
+
+#[tokio::test]
+async fn two_compactors_at_once_change_nothing_and_leave_nothing() {
+    let harness = Harness::new().await;
+    two_days(&harness).await;
+    let (first, second) = tokio::join!(harness.compactor.run(), harness.compactor.run());
+    assert_eq!(first.unwrap().slices + second.unwrap().slices, 4);
+    assert_eq!(offsets(&harness, Scan::new(Table::Requests)).await, ["0", "1", "2", "3"]);
+    let far = Micros(i64::MAX / 2);
+    assert_eq!(harness.compactor.sweep_orphans(far).await.unwrap(), 0, "the one that came too late tidied up");
+}

@@ -138,6 +138,27 @@ async fn parameters_are_values_and_rows_are_cut_at_the_limit() {
     assert!(run(&context, sql, &[1.into()], 5).await.is_err(), "a missing parameter is an error");
 }
 
+#[tokio::test]
+async fn filters_on_time_and_event_reach_the_scan_through_views_and_parameters() {
+    let (harness, lent) = planted(true).await;
+    let context = of(&harness, &lent, Scope::Account(neighbours().0)).await;
+    for (filter, param) in [
+        ("event_id = 'event-7'", None),
+        ("event_id = $1", Some("event-7")),
+        ("occurred_at >= '2026-03-01T00:00:07Z'", None),
+        ("occurred_at >= TIMESTAMP '2026-03-01T00:00:07Z'", None),
+        ("occurred_at >= $1", Some("2026-03-01T00:00:07Z")),
+        ("occurred_at BETWEEN '2026-03-01' AND '2026-03-02'", None),
+    ] {
+        for table in ["requests", "ledger", "downloads"] {
+            let params: Vec<_> = param.iter().map(|text| serde_json::Value::from(*text)).collect();
+            let sql = format!("EXPLAIN SELECT \"offset\" FROM {table} WHERE {filter}");
+            let text = shown(&run(&context, &sql, &params, 1_000).await);
+            assert!(text.contains("partial_filters=["), "{sql}: {text}");
+        }
+    }
+}
+
 /// Hostile queries over every table: `{t}` is a table, `{c}` the other account's canary,
 /// `{a}` its id.
 const HOSTILE: [&str; 20] = [
