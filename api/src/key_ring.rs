@@ -59,6 +59,12 @@ impl KeyRings {
         self.accounts.invalidate(&account);
     }
 
+    /// As if their time were over.
+    #[cfg(test)]
+    pub(crate) fn forget_months(&self) {
+        self.months.invalidate_all();
+    }
+
     /// The month's key, made at its first use; none once it has died.
     pub(crate) async fn month(&self, catalogue: &Catalogue, month: Month) -> Result<Option<HashKey>, Problem> {
         if let Some(key) = self.months.get(&month) {

@@ -92,6 +92,7 @@ fn contents(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
 /// The whole API.
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = contents(&app).split_for_parts();
+    let document = with_plain_paths(document);
     let docs: Router<Arc<App>> = SwaggerUi::new("/docs").url("/openapi.json", document).into();
     let routes = routes
         .merge(docs)
@@ -118,7 +119,14 @@ pub fn metrics_router(app: Arc<App>) -> Router {
 
 /// The document that describes the API (OpenAPI 3.1).
 pub fn openapi(app: &Arc<App>) -> utoipa::openapi::OpenApi {
-    contents(app).into_openapi()
+    with_plain_paths(contents(app).into_openapi())
+}
+
+/// OpenAPI knows no parameter for the rest of a path: `{*rest}` is `{rest}` there.
+fn with_plain_paths(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    document
 }
 
 /// A time limit's bare answer becomes a problem.
