@@ -110,7 +110,7 @@ pub(crate) fn impressions(
 /// The request with which the ad was delivered: the first, from the download on, after which its bytes are complete.
 ///
 /// Reading: bytes that came inside the open window belong to the download too; a baked-in ad needs all of its bytes
-/// as a dynamic one does; an ad without a known position is delivered with the download (`position_unknown`).
+/// as a dynamic one does; those of an ad without a known position are the whole file (`position_unknown`).
 fn delivery(
     oracle: &Oracle,
     requests: &[Request],
@@ -137,7 +137,8 @@ fn delivery(
         let complete = match bytes {
             _ if placement.dynamic && named.is_none() => false,
             Some((from, to)) => covers(&pieces, size, from, to),
-            None => true,
+            // Nobody knows where the ad is: its bytes are the whole file.
+            None => covers(&pieces, size, 0, size),
         };
         if complete {
             return Some(next);

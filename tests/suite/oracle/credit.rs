@@ -34,7 +34,11 @@ fn decayed(younger: i64) -> i128 {
 }
 
 /// Splits an amount by the largest remainder; of equal remainders the earlier one (time, event id) gets the unit.
+/// A refund takes back exactly what its purchase gave, so a negative amount is split like its positive one.
 pub(crate) fn split(amount: i64, weights: &[i128]) -> Vec<i64> {
+    if amount < 0 {
+        return split(-amount, weights).into_iter().map(|part| -part).collect();
+    }
     let total: i128 = weights.iter().sum();
     let amount = i128::from(amount);
     let mut parts: Vec<i128> = weights.iter().map(|weight| (amount * weight).div_euclid(total)).collect();
