@@ -15,6 +15,8 @@ mod guard;
 mod host;
 mod names;
 mod pinned;
+mod server_client;
 
 pub use fetch::{FetchError, FetchRequest, Fetched, Fetcher, MAX_BODY_BYTES, PostRequest, TOTAL_DEADLINE};
 pub use guard::{Guard, Refusal};
+pub use server_client::{Answer, Body, ServerClient, ServerError, Streamed};
