@@ -16,7 +16,7 @@ use super::pinned;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for one call: above the server's own limit for a query.
-const CALL_DEADLINE: Duration = Duration::from_secs(60);
+const CALL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Largest answer that is read: a report or the rows of a query are far smaller.
 const MAX_ANSWER: usize = 512 * 1024 * 1024;
