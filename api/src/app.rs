@@ -20,6 +20,7 @@ use crate::encoders::{Encoders, EncodersError};
 use crate::identity::KnownCallers;
 use crate::key_ring::KeyRings;
 use crate::metrics::Metrics;
+use crate::query::{Reads, SqlWorkers};
 use crate::quota::Quotas;
 use crate::redirects::queue::{Sightings, SightingsReceiver, sightings};
 use crate::tiers::Tiers;
@@ -83,6 +84,8 @@ pub struct AppParts {
     pub poller: FeedPoller,
     /// What the operator set.
     pub settings: Settings,
+    /// Who runs ad-hoc SQL.
+    pub sql: SqlWorkers,
     /// Where metrics are registered.
     pub registry: prometheus::Registry,
 }
@@ -132,6 +135,7 @@ pub struct App {
     pub encoders: Encoders,
     /// Token buckets of records and calls.
     pub quotas: Quotas,
+    pub(crate) reads: Reads,
     pub(crate) callers: KnownCallers,
     pub(crate) keys: KeyRings,
     pub(crate) edges: EdgeMap,
@@ -143,7 +147,7 @@ impl App {
     /// Makes the server's parts and registers the topics' schemas. What was seen by redirects and
     /// pixels comes out at the other end: give it to [`crate::redirects::queue::flush`].
     pub async fn new(parts: AppParts) -> Result<(Arc<Self>, SightingsReceiver), AppError> {
-        let AppParts { catalogue, store, log, clock, ids, lists, fetcher, poller, settings, registry } = parts;
+        let AppParts { catalogue, store, log, clock, ids, lists, fetcher, poller, settings, sql, registry } = parts;
         let metrics = Metrics::new(&registry)?;
         let encoders = Encoders::register(&catalogue).await?;
         let edges = EdgeMap::load(&catalogue).await?;
@@ -152,6 +156,7 @@ impl App {
             callers: KnownCallers::new(settings.secret.clone()),
             keys: KeyRings::default(),
             quotas: Quotas::default(),
+            reads: Reads::new(sql),
             bodies: crate::intake::Room::default(),
             stopping: CancellationToken::new(),
             catalogue,

@@ -10,29 +10,45 @@
 //! Where to add: a resource is one file with its handlers, each with its `#[utoipa::path]`, its `mod`
 //! line here and its rows in [`router`]. What it refuses is a [`Problem`]; what it is given is [`App`].
 
+mod agent_runs;
 pub mod app;
 mod campaigns;
+mod conversions;
+mod dead_letters;
+mod downloads;
 mod edge_map;
 pub mod encoders;
 mod extract;
+mod figures;
 mod health;
 mod idempotency;
 pub mod identity;
 mod intake;
 mod key_ring;
+mod ledger;
 mod limits;
+mod methodology;
 mod metrics;
+mod operations;
+mod pages;
 mod peer;
+mod performance;
 mod podcasts;
 pub mod problem;
+pub mod query;
 mod quota;
 mod recount;
 pub mod redirects;
+mod registry;
 pub mod render;
+pub mod report_jobs;
+mod reports;
 pub mod router;
 mod serve;
 mod sessions;
+mod sql;
 pub mod tiers;
+mod topics;
 mod trace;
 mod users;
 
@@ -41,7 +57,7 @@ pub use metrics::Metrics;
 pub use problem::{Code, Problem};
 pub use quota::{Buckets, Left, Quotas, Rate};
 pub use router::{metrics_router, openapi, router};
-pub use serve::serve;
+pub use serve::{serve, serve_metrics};
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use utoipa::OpenApi;
@@ -25,7 +25,10 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
-use crate::{App, campaigns, health, idempotency, intake, podcasts, redirects, sessions, trace, users};
+use crate::{
+    App, agent_runs, campaigns, conversions, dead_letters, downloads, health, idempotency, intake, ledger, methodology,
+    operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics, trace, users,
+};
 
 /// Largest JSON document of a call that is no batch of records.
 pub(crate) const MAX_DOCUMENT: usize = 256 * 1024;
@@ -60,6 +63,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(campaigns::resume))
         .routes(routes!(campaigns::complete))
         .routes(routes!(campaigns::cancel))
+        .routes(routes!(report_jobs::create, report_jobs::list))
 }
 
 /// People, records, redirects, operation.
@@ -78,6 +82,33 @@ fn everything_else() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(redirects::pixel::get))
         .routes(routes!(redirects::vanity::get))
         .routes(routes!(redirects::prefix::get))
+        .routes(routes!(downloads::get))
+        .routes(routes!(performance::get))
+        .routes(routes!(performance::series::get))
+        .routes(routes!(performance::grid::get))
+        .routes(routes!(conversions::list))
+        .routes(routes!(report_jobs::get))
+        .routes(routes!(report_jobs::download))
+        .routes(routes!(sql::post))
+        .routes(routes!(sql::get_tables))
+        .routes(routes!(ledger::get))
+        .routes(routes!(ledger::balance::get))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(methodology::get))
+        .routes(routes!(operations::recount))
+        .routes(routes!(operations::accept_gap))
+        .routes(routes!(operations::add_operator))
+        .routes(routes!(topics::records))
+        .routes(routes!(agent_runs::list))
+        .routes(routes!(pages::home))
+        .routes(routes!(pages::style))
+        .routes(routes!(registry::config))
+        .routes(routes!(registry::subjects))
+        .routes(routes!(registry::look_up))
+        .routes(routes!(registry::versions, registry::register))
+        .routes(routes!(registry::version))
+        .routes(routes!(registry::schema))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
@@ -154,7 +185,8 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers(Any)
+        // A wildcard would not hold for Authorization.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([http::header::ETAG, http::header::RETRY_AFTER, trace::REQUEST_ID])
         .max_age(Duration::from_hours(1))
 }

@@ -1,13 +1,18 @@
 //! The router over a real catalogue, log and store in a directory of the test's own.
 
 mod campaigns;
+mod committed;
 mod feeds;
 mod intake;
 mod keyed;
 mod money;
 mod people;
+mod play;
 mod problems;
+mod reading;
 mod redirects;
+mod registry;
+mod reporting;
 mod separation;
 mod serving;
 
@@ -26,11 +31,13 @@ use castback_schemas::edge::HashKey;
 use castback_schemas::id::SeededIds;
 use castback_schemas::{ManualClock, Micros, Slot, Topic};
 use castback_store::Store;
+use castback_store::worker::Pool;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use url::Url;
 
+use crate::query::SqlWorkers;
 use crate::redirects::queue::SightingsReceiver;
 use crate::tiers::Tiers;
 use crate::{App, AppParts, Part, Settings, router};
@@ -82,7 +89,7 @@ impl Answer {
     }
 
     /// A problem of this code, whose body shows no cause.
-    pub(super) fn is_problem(self, status: u16, code: &str) -> Self {
+    pub(super) fn refused(self, status: u16, code: &str) -> Self {
         let answer = self.is(status);
         assert_eq!(answer.headers["content-type"], "application/problem+json");
         assert_eq!(answer.json()["type"], format!("urn:castback:problem:{code}"), "{}", answer.text());
@@ -128,6 +135,7 @@ impl Bench {
             fetcher,
             poller,
             settings,
+            sql: SqlWorkers { pool: Pool::new("/bin/false".into(), Vec::new(), 1), address: objects.to_string() },
             registry: prometheus::Registry::new(),
         };
         let (app, sightings) = App::new(parts).await.unwrap();

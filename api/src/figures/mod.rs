@@ -1,0 +1,173 @@
+//! A campaign's figures: what they are asked of, what adds up, and the SQL that reproduces each.
+//!
+//! ```text
+//! Question ─statements─▶ sums (rows of one commit) ─castback_rules─▶ Figures ─▶ performance, report, page
+//! ```
+//! Performance, reports and pages take their numbers here and nowhere else, so they can't differ.
+//! A statement is made of the same fragments as the sum that it reproduces.
+
+mod question;
+mod shown;
+mod statements;
+
+use castback_rules::interval;
+use castback_rules::rates::{Rate, Sums, ratio};
+use castback_schemas::{Currency, Micros, Money};
+
+use crate::problem::Result;
+use crate::query::{Ask, Rows};
+
+pub(crate) use question::{Heard, Question};
+pub(crate) use shown::{credited, credits, shown};
+
+/// The share of usable addresses under which a campaign is warned of.
+const FEW_USABLE: f64 = 0.2;
+
+/// A campaign's figures over a range, of one commit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    /// What the rates are made of.
+    pub(crate) sums: Sums,
+    /// Downloads that delivered an ad.
+    pub(crate) downloads: u64,
+    /// Distinct listeners, summed over the months of their keys.
+    pub(crate) reach_device: u64,
+    /// Months that the reach is summed over.
+    pub(crate) reach_months: i64,
+    /// Impressions whose place in the file is unknown.
+    pub(crate) position_unknown: u64,
+    /// Impressions at addresses that tell households apart.
+    pub(crate) usable: u64,
+    /// Conversions of the campaign's data sets that nothing is credited for.
+    pub(crate) unattributed: u64,
+    /// Minor units of the revenue that nobody has verified.
+    pub(crate) unverified: i64,
+    /// Spend against time.
+    pub(crate) pacing: Option<f64>,
+    /// Revenue in other currencies: listed, never added.
+    pub(crate) other: Vec<Money>,
+}
+
+impl Figures {
+    /// Asks for the figures.
+    pub(crate) async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
+        let statements = question.statements();
+        let [facts, downloads, devices, households, cost, credits, other, converting, unattributed, usable] =
+            ask.all(statements.each_ref().map(String::as_str)).await?;
+        let (until, before) = (cost.count(0, "until"), cost.count(0, "before"));
+        let spent = question.spent(until, question.spend_at());
+        let sums = Sums {
+            spend: spent - question.spent(before, question.from),
+            impressions: facts.count(0, "impressions"),
+            converting_households: converting.count(0, "converting_households"),
+            households: households.count(0, "households"),
+            ..credited_sums(&credits)
+        };
+        let money = |row| {
+            let currency: Currency = other.text(row, "currency").parse().ok()?;
+            Some(Money { amount: other.int(row, "revenue_minor"), currency })
+        };
+        Ok(Self {
+            downloads: downloads.count(0, "downloads"),
+            reach_device: devices.count(0, "listeners"),
+            reach_months: months(facts.micros(0, "first_us"), facts.micros(0, "last_us"), sums.impressions),
+            position_unknown: facts.count(0, "position_unknown"),
+            usable: usable.count(0, "usable"),
+            unattributed: unattributed.count(0, "unattributed_conversions"),
+            unverified: credits.int(0, "unverified_minor"),
+            pacing: question.pacing(spent),
+            other: (0..other.len()).filter_map(money).collect(),
+            sums,
+        })
+    }
+
+    /// The same by another model: impressions, reach and spend are no model's, and are kept.
+    pub(crate) async fn remodeled(&self, ask: &Ask<'_>, question: &Question) -> Result<Self> {
+        let credits = ask.one(&question.credits()).await?;
+        let Sums { spend, impressions, households, .. } = self.sums;
+        let sums = Sums { spend, impressions, households, ..credited_sums(&credits) };
+        Ok(Self { sums, unverified: credits.int(0, "unverified_minor"), ..self.clone() })
+    }
+
+    /// Impressions per listener reached.
+    pub(crate) fn frequency(&self) -> Rate {
+        Rate::plain(ratio(real(self.sums.impressions), real(self.reach_device)))
+    }
+
+    /// The share of impressions at usable addresses: neither in a data centre nor shared by more
+    /// than 10 listeners of that day.
+    pub(crate) fn usable_share(&self) -> Rate {
+        let (usable, all) = (self.usable, self.sums.impressions);
+        let interval = interval::wilson(usable, all);
+        Rate {
+            value: ratio(real(usable), real(all)),
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+        }
+    }
+
+    /// Too few conversions to lean on.
+    pub(crate) fn thin(&self) -> bool {
+        interval::is_thin(self.sums.conversions_micro)
+    }
+
+    /// The share of the revenue that nobody has verified.
+    pub(crate) fn unverified_share(&self) -> Option<f64> {
+        ratio(signed(self.unverified), signed(self.sums.revenue))
+    }
+
+    /// What a reader must know to read the figures rightly.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.usable_share().value.is_some_and(|share| share < FEW_USABLE) {
+            warnings.push(
+                "under 20 % of the impressions came from usable addresses: household figures say little".to_owned(),
+            );
+        }
+        if self.position_unknown > 0 {
+            let all = self.sums.impressions;
+            warnings
+                .push(format!("{} of {all} impressions: the ad's place in the file is unknown", self.position_unknown));
+        }
+        if self.reach_months > 1 {
+            warnings.push(format!("reach is summed over the keys of {} months", self.reach_months));
+        }
+        if self.unverified != 0 {
+            let share =
+                self.unverified_share().map_or_else(|| "some".to_owned(), |share| format!("{:.1} %", share * 100.0));
+            warnings.push(format!("{share} of the revenue is unverified (sent by a pixel)"));
+        }
+        if !self.other.is_empty() {
+            warnings.push("revenue in other currencies is listed, not added".to_owned());
+        }
+        warnings
+    }
+}
+
+/// What is credited.
+fn credited_sums(credits: &Rows) -> Sums {
+    Sums {
+        revenue: credits.int(0, "revenue_minor"),
+        revenue_squares: credits.real(0, "revenue_squares"),
+        visits_micro: credits.int(0, "visits_micro"),
+        leads_micro: credits.int(0, "leads_micro"),
+        conversions_micro: credits.int(0, "conversions_micro"),
+        orders_micro: credits.int(0, "orders_micro"),
+        ..Sums::default()
+    }
+}
+
+/// Months that impressions from `first` to `last` touch.
+fn months(first: Micros, last: Micros, impressions: u64) -> i64 {
+    if impressions == 0 { 0 } else { i64::from(last.day().month().0 - first.day().month().0) + 1 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rates are approximate; below 2^53 nothing is lost")]
+fn real(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rates are approximate; below 2^53 nothing is lost")]
+fn signed(amount: i64) -> f64 {
+    amount as f64
+}

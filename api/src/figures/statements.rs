@@ -1,0 +1,334 @@
+//! The statements of a question: each answers one figure over `POST /v1/sql`.
+
+use crate::query::literal::{list, text, within};
+
+use super::Question;
+
+/// Events that are conversions: all but visits, leads and refunds.
+const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'generate_lead', 'refund')";
+
+/// The UTC day of event time, as a number.
+const DAY: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
+/// Listeners of one address and day above which it tells no household.
+const MAX_SHARED: u32 = 10;
+
+const VISITS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('visit', 'page_view') THEN credit_micro END), 0)";
+const LEADS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('lead', 'generate_lead') THEN credit_micro END), 0)";
+const ORDERS_MICRO: &str =
+    "coalesce(sum(CASE WHEN event_type IN ('purchase', 'subscribe', 'donate') THEN credit_micro END), 0)";
+
+/// What is credited, as a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Visits.
+    Visits,
+    /// Leads.
+    Leads,
+    /// Conversions.
+    Conversions,
+    /// Conversions that bring money.
+    Orders,
+}
+
+impl Part {
+    fn micro(self) -> String {
+        match self {
+            Self::Visits => VISITS_MICRO.to_owned(),
+            Self::Leads => LEADS_MICRO.to_owned(),
+            Self::Conversions => format!("coalesce(sum(CASE WHEN {IS_CONVERSION} THEN credit_micro END), 0)"),
+            Self::Orders => ORDERS_MICRO.to_owned(),
+        }
+    }
+}
+
+impl Question {
+    /// Every sum, in the order of [`super::Figures::read`].
+    pub(super) fn statements(&self) -> [String; 10] {
+        let (delivered, credited) = (self.delivered(), self.credited());
+        let facts = format!(
+            "SELECT count(*) AS impressions, coalesce(sum(CASE WHEN position_unknown THEN 1 ELSE 0 END), 0) AS position_unknown, \
+             min(CAST(occurred_at AS BIGINT)) AS first_us, max(CAST(occurred_at AS BIGINT)) AS last_us FROM {delivered}"
+        );
+        let other = format!(
+            "SELECT currency, sum(revenue_minor) AS revenue_minor FROM {credited} AND currency <> {} \
+             GROUP BY currency HAVING sum(revenue_minor) <> 0 ORDER BY currency",
+            text(self.currency.code()),
+        );
+        [
+            facts,
+            self.downloads(),
+            self.reach("listener"),
+            self.reach("household"),
+            self.cost(),
+            self.credits(),
+            other,
+            self.converting(),
+            self.unattributed(),
+            self.usable(),
+        ]
+    }
+
+    /// What is credited, all sums at once.
+    pub(super) fn credits(&self) -> String {
+        format!(
+            "SELECT {} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, {} AS orders_micro, \
+             {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, \
+             coalesce(sum(CASE WHEN NOT verified AND currency = {currency} THEN revenue_minor END), 0) AS unverified_minor \
+             FROM {}",
+            Part::Visits.micro(),
+            Part::Leads.micro(),
+            Part::Conversions.micro(),
+            Part::Orders.micro(),
+            self.revenue_minor(),
+            self.square(),
+            self.credited(),
+            currency = text(self.currency.code()),
+        )
+    }
+
+    /// The deliveries of the range, as what follows FROM.
+    pub(crate) fn delivered(&self) -> String {
+        format!("{} AND {}", self.heard_of(), within("occurred_at", self.from, self.to))
+    }
+
+    fn heard_of(&self) -> String {
+        format!("ad_deliveries WHERE campaign_id = '{}' AND {}", self.campaign, self.heard.flag())
+    }
+
+    /// The credits of the range, as what follows FROM.
+    pub(crate) fn credited(&self) -> String {
+        let (campaign, model) = (self.campaign, self.model.name());
+        let range = within("occurred_at", self.from, self.conversions_to);
+        format!("credits WHERE campaign_id = '{campaign}' AND model = '{model}' AND {range}")
+    }
+
+    /// Impressions.
+    pub(crate) fn impressions(&self) -> String {
+        format!("SELECT count(*) AS impressions FROM {}", self.delivered())
+    }
+
+    /// Downloads that delivered an ad.
+    pub(crate) fn downloads(&self) -> String {
+        format!("SELECT count(*) AS downloads FROM (SELECT DISTINCT request_offset FROM {}) AS d", self.delivered())
+    }
+
+    /// Distinct listeners or households; a hash is of its month's key, so months add up.
+    pub(crate) fn reach(&self, of: &str) -> String {
+        format!("SELECT count(*) AS {of}s FROM (SELECT DISTINCT {of} FROM {}) AS d", self.delivered())
+    }
+
+    /// Impressions before and until the end of the range, which a CPM is cumulated over.
+    fn cost(&self) -> String {
+        format!(
+            "SELECT count(*) AS until, coalesce(sum(CASE WHEN occurred_at < '{}' THEN 1 ELSE 0 END), 0) AS before \
+             FROM {} AND occurred_at < '{}'",
+            self.from,
+            self.heard_of(),
+            self.to
+        )
+    }
+
+    /// Spend: the difference of two cumulates, each rounded half to even, capped at the budget.
+    pub(crate) fn spend(&self) -> String {
+        if let Some((cpm, budget)) = self.cpm() {
+            let capped = |count: &str| format!("least({}, {budget})", half_even(&format!("({count} * {cpm})"), 1_000));
+            let (until, before) = (capped("c.until"), capped("c.before"));
+            return format!("SELECT {until} - {before} AS spend_minor FROM ({}) AS c", self.cost());
+        }
+        if let Some((price, [before, until], seconds)) = self.flat() {
+            let earned = |elapsed: i64| half_even(&format!("({price} * {elapsed})"), seconds);
+            return format!("SELECT {} - {} AS spend_minor", earned(until), earned(before));
+        }
+        "SELECT CAST(0 AS BIGINT) AS spend_minor".to_owned()
+    }
+
+    fn revenue_minor(&self) -> String {
+        let currency = text(self.currency.code());
+        format!("coalesce(sum(CASE WHEN currency = {currency} THEN revenue_minor END), 0)")
+    }
+
+    fn square(&self) -> String {
+        let currency = text(self.currency.code());
+        format!(
+            "CASE WHEN currency = {currency} THEN CAST(revenue_minor AS DOUBLE) * CAST(revenue_minor AS DOUBLE) END"
+        )
+    }
+
+    /// Revenue in the campaign's currency, refunds subtracted.
+    pub(crate) fn revenue(&self) -> String {
+        format!("SELECT {} AS revenue_minor FROM {}", self.revenue_minor(), self.credited())
+    }
+
+    /// A credited figure, in whole ones.
+    pub(crate) fn part(&self, part: Part) -> String {
+        format!("SELECT CAST({} AS DOUBLE) / 1000000.0 AS credited FROM {}", part.micro(), self.credited())
+    }
+
+    fn part_micro(&self, part: Part) -> String {
+        format!("SELECT {} AS credit_micro FROM {}", part.micro(), self.credited())
+    }
+
+    /// Households that converted, among those reached.
+    pub(crate) fn converting(&self) -> String {
+        format!(
+            "SELECT count(*) AS converting_households FROM \
+             (SELECT DISTINCT household FROM {} AND credit_micro > 0 AND {IS_CONVERSION}) AS c \
+             JOIN (SELECT DISTINCT household FROM {}) AS d ON c.household = d.household",
+            self.credited(),
+            self.delivered()
+        )
+    }
+
+    /// Conversions of the campaign's data sets that nothing is credited for.
+    pub(crate) fn unattributed(&self) -> String {
+        let range = within("occurred_at", self.from, self.conversions_to);
+        format!(
+            "SELECT count(*) AS unattributed_conversions FROM \
+             (SELECT slot, conversion_offset FROM credits WHERE campaign_id = '' AND {IS_CONVERSION} AND {range}) AS c \
+             JOIN (SELECT slot, \"offset\" FROM conversions WHERE data_set_id IN {} AND {range}) AS k \
+             ON c.slot = k.slot AND c.conversion_offset = k.\"offset\"",
+            list(self.data_sets.iter().map(String::as_str))
+        )
+    }
+
+    /// Impressions at addresses that at most 10 listeners shared that day.
+    pub(crate) fn usable(&self) -> String {
+        let days = within(
+            "occurred_at",
+            self.from.floor(castback_schemas::time::DAY),
+            self.to.plus(castback_schemas::time::DAY),
+        );
+        format!(
+            "SELECT count(*) AS usable FROM (SELECT household, {DAY} AS day FROM {}) AS d \
+             JOIN (SELECT household, day FROM (SELECT DISTINCT household, listener, {DAY} AS day FROM requests WHERE {days}) AS l \
+             GROUP BY household, day HAVING count(*) <= {MAX_SHARED}) AS r ON d.household = r.household AND d.day = r.day",
+            self.delivered()
+        )
+    }
+
+    /// Impressions by bucket of `step` microseconds from the range's start.
+    pub(crate) fn delivered_by(&self, step: i64) -> String {
+        let bucket = self.bucket(step);
+        let from = self.delivered();
+        format!(
+            "SELECT {bucket} AS bucket, count(*) AS impressions, count(DISTINCT request_offset) AS downloads, \
+             max(commit) AS revision FROM {from} GROUP BY {bucket}"
+        )
+    }
+
+    /// Impressions before the range.
+    pub(crate) fn delivered_before(&self) -> String {
+        format!("SELECT count(*) AS impressions FROM {} AND occurred_at < '{}'", self.heard_of(), self.from)
+    }
+
+    /// What is credited, by bucket of `step` microseconds from the range's start.
+    pub(crate) fn credited_by(&self, step: i64) -> String {
+        let bucket = self.bucket(step);
+        format!(
+            "SELECT {bucket} AS bucket, {} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, \
+             {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, max(commit) AS revision \
+             FROM {} GROUP BY {bucket}",
+            Part::Visits.micro(),
+            Part::Leads.micro(),
+            Part::Conversions.micro(),
+            self.revenue_minor(),
+            self.square(),
+            self.credited()
+        )
+    }
+
+    /// Downloads with an ad in each window.
+    pub(crate) fn in_windows(&self) -> String {
+        let of = |flag: &str| format!("count(DISTINCT CASE WHEN {flag} THEN request_offset END)");
+        format!(
+            "SELECT {} AS utc_day, {} AS first_touch, {} AS last_touch FROM ad_deliveries WHERE campaign_id = '{}' AND {}",
+            of("window_utc_day"),
+            of("window_first_touch"),
+            of("window_last_touch"),
+            self.campaign,
+            within("occurred_at", self.from, self.to)
+        )
+    }
+
+    /// Impressions by episode, the most heard first.
+    pub(crate) fn by_episode(&self, most: usize) -> String {
+        format!(
+            "SELECT episode_id, count(*) AS impressions, count(DISTINCT request_offset) AS downloads, \
+             count(DISTINCT listener) AS devices, count(DISTINCT household) AS households FROM {} \
+             GROUP BY episode_id ORDER BY impressions DESC, episode_id LIMIT {most}",
+            self.delivered()
+        )
+    }
+
+    /// What is credited, by type of conversion.
+    pub(crate) fn by_type(&self) -> String {
+        format!(
+            "SELECT event_type, CAST(sum(credit_micro) AS DOUBLE) / 1000000.0 AS credited, {} AS revenue_minor FROM {} \
+             GROUP BY event_type ORDER BY event_type",
+            self.revenue_minor(),
+            self.credited()
+        )
+    }
+
+    fn bucket(&self, step: i64) -> String {
+        format!("(CAST(occurred_at AS BIGINT) - {}) / {step}", self.from.0)
+    }
+
+    /// Spend per thousand impressions.
+    pub(crate) fn cpm_rate(&self) -> String {
+        quotient(&self.spend(), &self.impressions(), "* 1000.0 ")
+    }
+
+    /// Spend per credited part.
+    pub(crate) fn cost_per(&self, part: Part) -> String {
+        quotient(&self.spend(), &self.part_micro(part), "* 1000000.0 ")
+    }
+
+    /// Revenue per order.
+    pub(crate) fn order_value(&self) -> String {
+        quotient(&self.revenue(), &self.part_micro(Part::Orders), "* 1000000.0 ")
+    }
+
+    /// Revenue per spend.
+    pub(crate) fn roas(&self) -> String {
+        quotient(&self.revenue(), &self.spend(), "")
+    }
+
+    /// Revenue less spend, per spend.
+    pub(crate) fn roi(&self) -> String {
+        let (revenue, spend) = (self.revenue(), self.spend());
+        let gain =
+            format!("SELECT r.revenue_minor - s.spend_minor AS gain FROM ({revenue}) AS r CROSS JOIN ({spend}) AS s");
+        quotient(&gain, &spend, "")
+    }
+
+    /// Converting households per household reached.
+    pub(crate) fn conversion_rate(&self) -> String {
+        quotient(&self.converting(), &self.reach("household"), "")
+    }
+
+    /// Impressions per listener.
+    pub(crate) fn frequency(&self) -> String {
+        quotient(&self.impressions(), &self.reach("listener"), "")
+    }
+
+    /// The share of impressions at usable addresses.
+    pub(crate) fn usable_share(&self) -> String {
+        quotient(&self.usable(), &self.impressions(), "")
+    }
+}
+
+/// `n / d` to the nearest whole number, halves to the even one, for what is not negative.
+fn half_even(n: &str, d: i64) -> String {
+    format!(
+        "({n} / {d} + CASE WHEN 2 * ({n} % {d}) > {d} OR (2 * ({n} % {d}) = {d} AND {n} / {d} % 2 = 1) THEN 1 ELSE 0 END)"
+    )
+}
+
+/// The quotient of two statements of one value; null where the second is 0.
+fn quotient(above: &str, below: &str, scale: &str) -> String {
+    format!(
+        "SELECT CAST(a.x AS DOUBLE) {scale}/ NULLIF(CAST(b.x AS DOUBLE), 0.0) AS quotient \
+         FROM ({above}) AS a(x) CROSS JOIN ({below}) AS b(x)"
+    )
+}

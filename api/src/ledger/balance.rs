@@ -1,0 +1,173 @@
+//! `GET /v1/ledger/balance`: accepted = counted + duplicate + filtered + late + dead-lettered.
+//!
+//! What was accepted is counted by the unit `tally`, which shares no code with the units that give
+//! verdicts; both sides are read as of one commit. The tally follows the verdicts by a tick, so a
+//! difference is looked at again, for a while, before it is told.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use castback_catalogue::units::UnitStatus;
+use castback_schemas::time::HOUR;
+use castback_schemas::{Group, Micros, Slot, Topic, Unit};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::App;
+use crate::extract::Query;
+use crate::identity::Scope;
+use crate::problem::Result;
+use crate::query::range::{range, word};
+
+/// Topics whose records are judged, and by which group.
+const JUDGED: [(Topic, Group); 3] = [
+    (Topic::ListenerRequests, Group::Counting),
+    (Topic::Conversions, Group::Counting),
+    (Topic::AppEvents, Group::Experience),
+];
+
+/// How long the tally may lag behind the verdicts before the difference is told.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Parameters {
+    /// `listener-requests`, `conversions` or `app-events`; all if not given.
+    topic: Option<String>,
+    /// From this hour of append time on.
+    from: Option<String>,
+    /// Until this hour of append time.
+    to: Option<String>,
+}
+
+/// Both sides of the identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Balance {
+    /// Records on the log that the verdicts have come to.
+    pub(crate) accepted: i64,
+    /// Used.
+    pub(crate) counted: i64,
+    /// Sent or heard before.
+    pub(crate) duplicate: i64,
+    /// Filtered, for a reason.
+    pub(crate) filtered: i64,
+    /// Of a day that is frozen; a recount follows.
+    pub(crate) late: i64,
+    /// Unreadable.
+    pub(crate) dead_lettered: i64,
+    /// On the log, without a verdict yet.
+    pub(crate) pending: i64,
+    /// Whether both sides are the same.
+    pub(crate) balanced: bool,
+    /// The commit that was read.
+    pub(crate) revision: i64,
+}
+
+/// What is weighed.
+struct Weighed {
+    scope: Scope,
+    topics: Vec<(Topic, Group)>,
+    range: Option<(Micros, Micros)>,
+}
+
+/// The identity, for a topic and hours, or for everything.
+#[utoipa::path(get, path = "/v1/ledger/balance", tag = "why", params(Parameters),
+    responses((status = 200, body = Balance)))]
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Query(parameters): Query<Parameters>,
+) -> Result<Answer<Balance>> {
+    let words: Vec<(&str, Option<usize>)> = [("all", None)]
+        .into_iter()
+        .chain(JUDGED.iter().enumerate().map(|(i, (topic, _))| (topic.name(), Some(i))))
+        .collect();
+    let topics = match word(parameters.topic.as_deref(), "topic", &words)? {
+        None => JUDGED.to_vec(),
+        Some(index) => vec![JUDGED[index]],
+    };
+    let (from, to) = (parameters.from.as_deref(), parameters.to.as_deref());
+    let range = if from.is_none() && to.is_none() {
+        None
+    } else {
+        let (from, to) = range((from, to), (Micros(0), app.clock.now().plus(1)))?;
+        // Tallies are by hour.
+        Some((from.floor(HOUR), to.plus(HOUR - 1).floor(HOUR)))
+    };
+    Ok(Answer(settled(&app, &Weighed { scope, topics, range }).await?))
+}
+
+/// The balance of everything in a scope as it is now: the tally may be a tick behind.
+pub(crate) async fn now(app: &App, scope: Scope) -> Result<Balance> {
+    weigh(app, &Weighed { scope, topics: JUDGED.to_vec(), range: None }).await
+}
+
+/// Weighs until both sides are the same, or the tally has come as far as the verdicts, or patience ends.
+async fn settled(app: &App, weighed: &Weighed) -> Result<Balance> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let balance = weigh(app, weighed).await?;
+        if balance.balanced || Instant::now() >= deadline {
+            return Ok(balance);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
+    // First what waits: whatever comes meanwhile is judged in the view, never missing from both.
+    let pending = pending(app, weighed).await?;
+    let view = app.reads.pinned(&app.catalogue).await?;
+    let range = weighed.range.unwrap_or((Micros(i64::MIN), Micros(i64::MAX)));
+    let balances = app.store.balance(&view, weighed.scope.into(), range).await?;
+    let mut sum = castback_store::balance::Balance::default();
+    for (topic, _) in &weighed.topics {
+        let of = balances.get(topic).copied().unwrap_or_default();
+        sum.accepted += of.accepted;
+        sum.counted += of.counted;
+        sum.duplicate += of.duplicate;
+        sum.filtered += of.filtered;
+        sum.late += of.late;
+        sum.dead_lettered += of.dead_lettered;
+    }
+    Ok(Balance {
+        accepted: sum.accepted,
+        counted: sum.counted,
+        duplicate: sum.duplicate,
+        filtered: sum.filtered,
+        late: sum.late,
+        dead_lettered: sum.dead_lettered,
+        pending,
+        balanced: sum.accepted == sum.judged(),
+        revision: view.revision().0,
+    })
+}
+
+/// Records on the log behind the position of the unit that gives their verdicts.
+async fn pending(app: &App, weighed: &Weighed) -> Result<i64> {
+    let slots: BTreeSet<Slot> = match weighed.scope {
+        Scope::Account(account) => BTreeSet::from([Slot::of(account)]),
+        Scope::All => Slot::all().collect(),
+    };
+    let units = app.catalogue.units().await?;
+    let mut pending = 0;
+    for slot in slots {
+        for (topic, group) in &weighed.topics {
+            let ends = app.log.ends(*topic, slot).await?;
+            let position = position(&units, Unit { group: *group, slot }, *topic).unwrap_or(ends.start);
+            pending += (ends.end - position.max(ends.start)).max(0);
+        }
+    }
+    Ok(pending)
+}
+
+fn position(units: &[UnitStatus], unit: Unit, topic: Topic) -> Option<i64> {
+    units.iter().find(|status| status.unit == unit)?.positions.0.get(topic.name()).copied()
+}

@@ -1,0 +1,258 @@
+//! `GET /v1/campaigns/{id}/timeseries`: one metric, bucket by bucket.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use castback_rules::interval;
+use castback_rules::rates::ratio;
+use castback_schemas::time::{DAY, HOUR, MINUTE};
+use castback_schemas::{Currency, Micros};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{HEARD, MODELS};
+use crate::App;
+use crate::extract::{Path, Query, id};
+use crate::figures::{Question, credited};
+use crate::identity::Scope;
+use crate::problem::{Problem, Result};
+use crate::query::range::{range, word};
+use crate::query::{Ask, Rows};
+
+/// Buckets of an answer.
+const MAX_BUCKETS: i64 = 5_000;
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// Ads delivered.
+    Impressions,
+    /// Downloads that delivered them.
+    Downloads,
+    /// Credited visits.
+    Visits,
+    /// Credited leads.
+    Leads,
+    /// Credited conversions.
+    Conversions,
+    /// Credited revenue, minor units.
+    Revenue,
+    /// Spend, minor units.
+    Spend,
+    /// Revenue per spend.
+    Roas,
+    /// Revenue less spend, per spend.
+    Roi,
+    /// Spend per credited conversion, minor units.
+    Cpa,
+}
+
+const METRICS: [(&str, Metric); 10] = [
+    ("impressions", Metric::Impressions),
+    ("downloads", Metric::Downloads),
+    ("visits", Metric::Visits),
+    ("leads", Metric::Leads),
+    ("conversions", Metric::Conversions),
+    ("revenue", Metric::Revenue),
+    ("spend", Metric::Spend),
+    ("roas", Metric::Roas),
+    ("roi", Metric::Roi),
+    ("cpa", Metric::Cpa),
+];
+
+const STEPS: [(&str, i64); 7] = [
+    ("1d", DAY),
+    ("1m", MINUTE),
+    ("5m", 5 * MINUTE),
+    ("15m", 15 * MINUTE),
+    ("1h", HOUR),
+    ("6h", 6 * HOUR),
+    ("7d", 7 * DAY),
+];
+
+/// The parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Parameters {
+    /// `impressions`, `downloads`, `visits`, `leads`, `conversions`, `revenue`, `spend`, `roas`, `roi` or `cpa`.
+    metric: Option<String>,
+    /// The first instant; the flight's first if not given.
+    from: Option<String>,
+    /// The first instant no longer shown; now if not given.
+    to: Option<String>,
+    /// `1m`, `5m`, `15m`, `1h`, `6h`, `1d` or `7d`.
+    step: Option<String>,
+    /// As for performance.
+    window: Option<String>,
+    /// As for performance.
+    model: Option<String>,
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Bucket {
+    /// Its first instant.
+    #[schema(value_type = String)]
+    t: Micros,
+    /// Its value: 0 for a count of nothing, null for a rate of nothing.
+    #[schema(value_type = Option<f64>)]
+    value: Value,
+    /// The newest commit among what it is made of; 0 for nothing.
+    revision: i64,
+}
+
+/// A series.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Series {
+    /// The metric.
+    metric: &'static str,
+    /// The length of a bucket.
+    step: &'static str,
+    /// The currency of money.
+    #[schema(value_type = String)]
+    currency: Currency,
+    /// The buckets in order.
+    items: Vec<Bucket>,
+    /// The commit that was read.
+    revision: i64,
+}
+
+/// What adds up in a bucket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sums {
+    /// The bucket's first instant.
+    pub(crate) at: Micros,
+    /// Ads delivered.
+    impressions: u64,
+    /// Downloads that delivered them.
+    downloads: u64,
+    /// Minor units spent.
+    spend: i64,
+    /// Minor units of credited revenue.
+    revenue: i64,
+    /// Σ (creditᵢ·valueᵢ)².
+    squares: f64,
+    visits_micro: i64,
+    leads_micro: i64,
+    conversions_micro: i64,
+    revision: i64,
+}
+
+/// One metric of a campaign over time.
+#[utoipa::path(get, path = "/v1/campaigns/{id}/timeseries", tag = "performance", params(("id" = String, Path), Parameters),
+    responses((status = 200, body = Series)))]
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Path(campaign): Path<String>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Answer<Series>> {
+    let account = scope.one()?;
+    let campaign = app.catalogue.campaign(account, id(&campaign, "campaign")?).await?;
+    let now = app.clock.now();
+    let metrics = METRICS.map(|metric| (metric.0, metric));
+    let (name, metric) = word(parameters.metric.as_deref(), "metric", &metrics)?;
+    let (step_name, step) = word(parameters.step.as_deref(), "step", &STEPS.map(|step| (step.0, step)))?;
+    let whole = Question::flight((campaign.id, &campaign.terms), now);
+    let given = (parameters.from.as_deref(), parameters.to.as_deref());
+    let (from, to) = range(given, (whole.from, now.max(whole.from.plus(1))))?;
+    if (to.0 - from.0) / step >= MAX_BUCKETS {
+        return Err(Problem::field("step", format!("the range has more than {MAX_BUCKETS} buckets")));
+    }
+    let question = Question::range((campaign.id, &campaign.terms), (from, to), now).by(
+        word(parameters.window.as_deref(), "window", &HEARD)?,
+        word(parameters.model.as_deref(), "model", &MODELS)?,
+    );
+    let ask = Ask::newest(&app, Scope::Account(account)).await?;
+    let items = read(&ask, &question, step).await?.iter().map(|sums| sums.bucket(metric)).collect();
+    let currency = campaign.terms.currency;
+    Ok(Answer(Series { metric: name, step: step_name, currency, items, revision: ask.revision().0 }))
+}
+
+/// The sums of every bucket from the range's start to its end.
+pub(crate) async fn read(ask: &Ask<'_>, question: &Question, step: i64) -> Result<Vec<Sums>> {
+    let statements = [question.delivered_by(step), question.credited_by(step), question.delivered_before()];
+    let [delivered, credited, before] = ask.all(statements.each_ref().map(String::as_str)).await?;
+    let count = usize::try_from((question.to.0 - question.from.0 + step - 1) / step).unwrap_or(0);
+    let start = |bucket: usize| question.from.plus(i64::try_from(bucket).unwrap_or(0).saturating_mul(step));
+    let mut buckets: Vec<Sums> = (0..count).map(|bucket| Sums { at: start(bucket), ..Sums::default() }).collect();
+    for row in 0..delivered.len() {
+        if let Some(sums) = bucket_of(&mut buckets, &delivered, row) {
+            sums.impressions = delivered.count(row, "impressions");
+            sums.downloads = delivered.count(row, "downloads");
+            sums.revision = delivered.int(row, "revision");
+        }
+    }
+    for row in 0..credited.len() {
+        if let Some(sums) = bucket_of(&mut buckets, &credited, row) {
+            sums.visits_micro = credited.int(row, "visits_micro");
+            sums.leads_micro = credited.int(row, "leads_micro");
+            sums.conversions_micro = credited.int(row, "conversions_micro");
+            sums.revenue = credited.int(row, "revenue_minor");
+            sums.squares = credited.real(row, "revenue_squares");
+            sums.revision = sums.revision.max(credited.int(row, "revision"));
+        }
+    }
+    let mut impressions = before.count(0, "impressions");
+    let mut spent = question.spent(impressions, question.from.min(question.as_of));
+    for sums in &mut buckets {
+        impressions += sums.impressions;
+        let until = sums.at.plus(step).min(question.to).min(question.as_of);
+        let now = question.spent(impressions, until);
+        (sums.spend, spent) = (now - spent, now);
+    }
+    Ok(buckets)
+}
+
+fn bucket_of<'a>(buckets: &'a mut [Sums], rows: &Rows, row: usize) -> Option<&'a mut Sums> {
+    usize::try_from(rows.int(row, "bucket")).ok().and_then(|bucket| buckets.get_mut(bucket))
+}
+
+impl Sums {
+    /// Adds what adds up of another bucket.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.impressions += other.impressions;
+        self.spend += other.spend;
+        self.revenue += other.revenue;
+        self.squares += other.squares;
+    }
+
+    /// Revenue per spend with its interval.
+    pub(crate) fn roas(&self) -> (Option<f64>, Option<(f64, f64)>) {
+        let interval = interval::roas(self.revenue, self.squares, self.spend);
+        (ratio(real(self.revenue), real(self.spend)), interval.map(|interval| (interval.low, interval.high)))
+    }
+
+    /// Downloads that delivered an ad, for a chart.
+    pub(crate) fn downloads_real(&self) -> f64 {
+        real(i64::try_from(self.downloads).unwrap_or(i64::MAX))
+    }
+
+    /// Credited conversions, for a chart.
+    pub(crate) fn conversions_real(&self) -> f64 {
+        real(self.conversions_micro) / real(castback_rules::credit::ONE)
+    }
+
+    fn bucket(&self, metric: Metric) -> Bucket {
+        let rate = |above: i64, below: i64| ratio(real(above), real(below)).map_or(Value::Null, Value::from);
+        let value = match metric {
+            Metric::Impressions => Value::from(self.impressions),
+            Metric::Downloads => Value::from(self.downloads),
+            Metric::Visits => credited(self.visits_micro),
+            Metric::Leads => credited(self.leads_micro),
+            Metric::Conversions => credited(self.conversions_micro),
+            Metric::Revenue => Value::from(self.revenue),
+            Metric::Spend => Value::from(self.spend),
+            Metric::Roas => rate(self.revenue, self.spend),
+            Metric::Roi => rate(self.revenue - self.spend, self.spend),
+            Metric::Cpa => rate(self.spend.saturating_mul(castback_rules::credit::ONE), self.conversions_micro),
+        };
+        Bucket { t: self.at, value, revision: self.revision }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rates are approximate; below 2^53 nothing is lost")]
+fn real(amount: i64) -> f64 {
+    amount as f64
+}

@@ -1,0 +1,109 @@
+//! Asking the store: a pinned view, a scope, statements, and their rows as plain values.
+//!
+//! ```text
+//! scope ─Reads─▶ Ask (one commit) ─statements of our own─▶ Rows
+//! ```
+//! Every figure that a handler or a report shows is the answer of a statement asked here, so that
+//! the same statement over `POST /v1/sql` gives the same number.
+
+pub(crate) mod lent;
+pub(crate) mod literal;
+pub(crate) mod range;
+mod reads;
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use castback_schemas::Revision;
+use castback_store::session::{CatalogueTables, SqlError, query, session};
+use castback_store::{PinnedView, session};
+
+use crate::App;
+use crate::identity::Scope;
+use crate::problem::{Code, Problem, Result};
+
+pub use reads::{Reads, SqlWorkers, follow};
+pub(crate) use rows::{Rows, columns_of, rows_of};
+
+/// Memory of a question of our own, for sorts, joins and groups; beyond, it fails alone.
+const MEMORY: usize = 512 * 1024 * 1024;
+
+/// How long a question of our own may take, above what a report of a year needs; beyond, the
+/// caller is told to come again.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A question as of one commit, for one scope.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    app: &'a App,
+    view: Arc<PinnedView>,
+    scope: session::Scope,
+}
+
+impl<'a> Ask<'a> {
+    /// As of the newest commit.
+    pub(crate) async fn newest(app: &'a App, scope: Scope) -> Result<Self> {
+        let view = app.reads.pinned(&app.catalogue).await?;
+        Ok(Self { app, view, scope: scope.into() })
+    }
+
+    /// The commit.
+    pub(crate) fn revision(&self) -> Revision {
+        self.view.revision()
+    }
+
+    /// The view, for rows that SQL doesn't show.
+    pub(crate) fn view(&self) -> &Arc<PinnedView> {
+        &self.view
+    }
+
+    /// The answers of several statements, of the same commit.
+    pub(crate) async fn all<const N: usize>(&self, statements: [&str; N]) -> Result<[Rows; N]> {
+        let mut answers = self.each(&statements).await?.into_iter();
+        Ok(std::array::from_fn(|_| answers.next().unwrap_or_default()))
+    }
+
+    /// The answer of one statement.
+    pub(crate) async fn one(&self, statement: &str) -> Result<Rows> {
+        let [rows] = self.all([statement]).await?;
+        Ok(rows)
+    }
+
+    /// The answers of any number of statements.
+    pub(crate) async fn each(&self, statements: &[&str]) -> Result<Vec<Rows>> {
+        let asked = async {
+            let nothing = CatalogueTables::default();
+            let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY).await?;
+            let mut answers = Vec::new();
+            for statement in statements {
+                answers.push(Rows::of(&query(&context, statement).await?));
+            }
+            Ok(answers)
+        };
+        match tokio::time::timeout(DEADLINE, asked).await {
+            Ok(answers) => answers.map_err(of_ours),
+            Err(_) => Err(Problem::new(Code::Overloaded, "the figures take too long at the moment")),
+        }
+    }
+}
+
+impl From<Scope> for session::Scope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Account(account) => Self::Account(account),
+            Scope::All => Self::All,
+        }
+    }
+}
+
+/// A statement of our own failed: the caller can do nothing about it.
+fn of_ours(error: SqlError) -> Problem {
+    match error {
+        SqlError::Unreadable(error) => error.into(),
+        SqlError::Memory => {
+            Problem::new(Code::TooLarge, "the range holds more than is answered at once").because(error)
+        }
+        other => Problem::internal(other),
+    }
+}

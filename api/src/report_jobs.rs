@@ -1,0 +1,185 @@
+//! `/v1/reports`: asking for reports, following them, fetching their files; and who makes them.
+//!
+//! ```text
+//! POST ─catalogue─▶ job ─run: claim ▸ build ▸ render ▸ put─▶ files ─▶ GET …/download
+//! ```
+//! A job is leased: if its maker dies another one begins anew under other names, so a file that is
+//! named is whole.
+
+mod maker;
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use castback_catalogue::CatalogueError;
+use castback_catalogue::reports::{NewReport, Report, ReportKind, ReportState};
+use castback_schemas::{CampaignId, Micros};
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::App;
+use crate::extract::{Json, ListParameters, Listed, Path, Query, id};
+use crate::identity::{Caller, Scope};
+use crate::problem::{Code, Problem, Result};
+use crate::query::range::range;
+use crate::render::Format;
+use crate::reports::spec;
+
+pub use maker::run;
+
+/// A report to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct Wanted {
+    /// `roi`, `downloads` or `attribution`.
+    #[schema(value_type = String)]
+    kind: ReportKind,
+    /// For `roi` and `attribution`.
+    #[schema(value_type = Option<String>)]
+    campaign_id: Option<CampaignId>,
+    /// The first instant, RFC 3339 or a date.
+    from: String,
+    /// The first instant no longer reported on.
+    to: String,
+}
+
+/// A report and how far it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ShownReport {
+    id: String,
+    kind: &'static str,
+    campaign_id: Option<String>,
+    from: String,
+    to: String,
+    /// `queued`, `running`, `ready` or `failed`.
+    state: &'static str,
+    /// Per cent done.
+    progress: i64,
+    /// What can be fetched.
+    formats: Vec<String>,
+    /// Why it failed.
+    failure: Option<String>,
+    created_at: String,
+    finished_at: Option<String>,
+}
+
+fn shown(report: Report) -> ShownReport {
+    ShownReport {
+        id: report.id.to_string(),
+        kind: report.kind.as_str(),
+        campaign_id: report.campaign.map(|campaign| campaign.to_string()),
+        from: report.from.to_string(),
+        to: report.to.to_string(),
+        state: report.state.as_str(),
+        progress: report.progress,
+        formats: report.files.into_keys().collect(),
+        failure: report.failure,
+        created_at: report.created_at.to_string(),
+        finished_at: report.finished_at.map(|at| at.to_string()),
+    }
+}
+
+/// Asks for a report; it is made soon after.
+#[utoipa::path(post, path = "/v1/reports", tag = "reports", request_body = Wanted,
+    responses((status = 202, body = ShownReport)))]
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(wanted): Json<Wanted>,
+) -> Result<(StatusCode, Answer<ShownReport>)> {
+    let (from, to) = range((Some(&wanted.from), Some(&wanted.to)), (Micros(0), Micros(0)))?;
+    let of_campaign = spec(wanted.kind).is_some_and(|spec| spec.of_campaign);
+    if of_campaign && wanted.campaign_id.is_none() {
+        return Err(Problem::field(
+            "campaign_id",
+            format!("a report of kind {} is about a campaign", wanted.kind.as_str()),
+        ));
+    }
+    let new = NewReport {
+        kind: wanted.kind,
+        campaign: wanted.campaign_id.filter(|_| of_campaign),
+        from,
+        to,
+        user: Some(caller.user),
+        allowed: allowed(&app, &caller).await?,
+        counted_from: app.clock.now().day().month().first_day().start(),
+    };
+    let report = app.catalogue.create_report(caller.account, new).await.map_err(|error| refused(&app, error))?;
+    Ok((StatusCode::ACCEPTED, Answer(shown(report))))
+}
+
+/// The account's reports, newest first.
+#[utoipa::path(get, path = "/v1/reports", tag = "reports", params(ListParameters),
+    responses((status = 200, body = Listed<ShownReport>)))]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Query(page): Query<ListParameters>,
+) -> Result<Answer<Listed<ShownReport>>> {
+    let reports = app.catalogue.reports(scope.one()?, &page.paging()?).await?;
+    Ok(Answer(Listed::of(reports, shown)))
+}
+
+/// A report and how far it is.
+#[utoipa::path(get, path = "/v1/reports/{id}", tag = "reports", params(("id" = String, Path)),
+    responses((status = 200, body = ShownReport)))]
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Path(report): Path<String>,
+) -> Result<Answer<ShownReport>> {
+    Ok(Answer(shown(app.catalogue.report(scope.one()?, id(&report, "report")?).await?)))
+}
+
+/// Which file.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct File {
+    /// `pdf`, `csv` or `json`; `pdf` if not given.
+    format: Option<String>,
+}
+
+/// A finished report's file.
+#[utoipa::path(get, path = "/v1/reports/{id}/download", tag = "reports", params(("id" = String, Path), File),
+    responses((status = 200, description = "the file"), (status = 409, description = "it is not ready")))]
+pub(crate) async fn download(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Path(report): Path<String>,
+    Query(file): Query<File>,
+) -> Result<Response> {
+    let report = app.catalogue.report(scope.one()?, id(&report, "report")?).await?;
+    let format = Format::named(file.format.as_deref().unwrap_or("pdf"));
+    let format = format.ok_or_else(|| Problem::field("format", "expected pdf, csv or json"))?;
+    if report.state != ReportState::Ready {
+        let words = report.failure.clone().unwrap_or_else(|| format!("it is {}", report.state.as_str()));
+        return Err(Problem::new(Code::WrongState, words).with("state", json!(report.state.as_str())));
+    }
+    let key = report.files.get(format.name()).ok_or_else(|| Problem::not_found("file of that format"))?;
+    let bytes = app.store.objects().get(key).await?;
+    let name = format!("attachment; filename=\"{}-{}.{}\"", report.kind.as_str(), report.from.day(), format.name());
+    Ok(([(CONTENT_TYPE, format.media_type().to_owned()), (CONTENT_DISPOSITION, name)], bytes).into_response())
+}
+
+/// Reports that the account's tier allows a month.
+async fn allowed(app: &App, caller: &Caller) -> Result<Option<i64>> {
+    if !app.settings.has(crate::Part::Pricing) {
+        return Ok(None);
+    }
+    let tier = app.catalogue.account(caller.account).await?.tier;
+    Ok(app.settings.tiers.get(&tier).and_then(|tier| tier.reports))
+}
+
+/// A refusal by the limit names the tier that allows more.
+fn refused(app: &App, error: CatalogueError) -> Problem {
+    match error {
+        CatalogueError::LimitReached { allowed, .. } => {
+            let above = app.settings.tiers.above(|tier| tier.reports, allowed).map(|tier| tier.name.clone());
+            Problem::from(error).with("upgrade_to", json!(above))
+        }
+        other => other.into(),
+    }
+}
