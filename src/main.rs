@@ -1,1 +1,67 @@
-fn main() {}
+//! The one binary: command line, settings, wiring, shutdown.
+//!
+//! ```text
+//! arguments ─command─▶ serve ─settings─▶ data directory ─▶ log, catalogue, store ─▶ runtime, agents, API
+//!                   ├▶ demo: a server of its own, and a day of listeners
+//!                   └▶ sql, why, tail, …: clients of a running server
+//! ```
+//! It must not know how anything is judged, stored or answered: it puts parts together. Randomness and the clock
+//! enter the program here and nowhere else, and `anyhow` stays here.
+//!
+//! Where to add: a command is a variant in `command.rs` and a file here (or in `client/`); a setting is a row in
+//! `settings/table.rs`.
+
+mod check;
+mod client;
+mod command;
+mod data_dir;
+mod demo;
+mod failure;
+mod logging;
+mod random;
+mod serve;
+mod settings;
+mod show;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::command::{Arguments, Command};
+
+/// Stack of the runtime's threads: planning a query recurses deeper than the default allows.
+const STACK: usize = 8 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            show::error_line(&failure::in_words(&error));
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider is installed");
+    }
+    match command {
+        Command::SqlWorker => {
+            castback_store::worker::main(std::io::stdin(), std::io::stdout().lock())
+                .context("the query can't be run")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Serve(arguments) => runtime()?.block_on(serve::run(&arguments)),
+        Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments)),
+        Command::Check(arguments) => runtime()?.block_on(check::run(&arguments)),
+        other => runtime()?.block_on(client::run(other)),
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build().context("no threads can be started")
+}

@@ -1,0 +1,174 @@
+//! `castback check`: for every part that a setting names, whether it works, in words that help.
+//!
+//! It opens what `serve` would open, and leaves nothing behind but an empty data directory. While a server runs in the
+//! data directory, what only one process may open is taken to be that server's.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog, Log};
+use castback_catalogue::Catalogue;
+use castback_schemas::id::{IdSource, SeededIds};
+use castback_schemas::{Clock, Slot, SystemClock, Topic};
+use castback_store::Objects;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::command::SettingsArguments;
+use crate::data_dir::{self, DataDir, DataDirError};
+use crate::serve::load_lists;
+use crate::settings::{LogSettings, Settings};
+use crate::{random, show};
+
+/// Longest wait for one part.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What was found of a part: words for good news, or an error.
+type Finding = anyhow::Result<String>;
+
+/// Checks every part, shows a line each, and fails if one failed.
+pub(crate) async fn run(arguments: &SettingsArguments) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(arguments)?;
+    let data = directory(&settings.data);
+    let mut all_well =
+        told("--data", &data.as_ref().map(|data| data.words()).map_err(|error| anyhow::anyhow!("{error:#}")));
+    if let Ok(data) = &data {
+        all_well &= told("KAFKA_BROKERS", &within(log(&settings.log, data)).await);
+        all_well &= told("DATABASE_URL", &within(catalogue(&settings, data)).await);
+        all_well &= told("OBJECT_STORE_URL", &within(objects(&settings, data)).await);
+        all_well &= told("SECRET_KEY_FILE", &secret(&settings, data));
+    }
+    all_well &= told("USER_AGENTS_PATH", &lists(settings.user_agents_path.as_deref()));
+    all_well &= told("METRICS_LISTEN", &metrics(&settings).await);
+    for name in &settings.without_effect {
+        show::line(&format!("note   {name}: this version does nothing with it"));
+    }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The data directory: ours, or a running server's.
+#[derive(Debug)]
+enum Directory {
+    Ours(DataDir),
+    Running(Option<String>),
+}
+
+impl Directory {
+    fn words(&self) -> String {
+        match self {
+            Self::Ours(_) => "can be used; no server runs in it".to_owned(),
+            Self::Running(Some(address)) => format!("a server runs in it, at {address}"),
+            Self::Running(None) => "another process uses it".to_owned(),
+        }
+    }
+}
+
+fn directory(path: &Path) -> anyhow::Result<Directory> {
+    match DataDir::take(path) {
+        Ok(data) => Ok(Directory::Ours(data)),
+        Err(DataDirError::InUse(_)) => Ok(Directory::Running(data_dir::address(path)?)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Shows a finding. Whether it is a good one.
+fn told(name: &str, finding: &Finding) -> bool {
+    match finding {
+        Ok(words) => show::line(&format!("ok     {name}: {words}")),
+        Err(error) => show::line(&format!("FAILED {name}: {error:#}")),
+    };
+    finding.is_ok()
+}
+
+async fn within(check: impl Future<Output = Finding>) -> Finding {
+    let waited = tokio::time::timeout(PATIENCE, check).await;
+    waited.unwrap_or_else(|_| {
+        Err(anyhow::anyhow!("no answer within {PATIENCE:?}: is the address right, does a firewall drop it?"))
+    })
+}
+
+async fn log(settings: &LogSettings, data: &Directory) -> Finding {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    match (settings, data) {
+        (LogSettings::Kafka(options), _) => {
+            let log = KafkaLog::new(options.clone(), clock).context("the client can't be made from KAFKA_*")?;
+            let asked = log.ends(Topic::ListenerRequests, Slot(0)).await;
+            log.close().await;
+            asked.context("the cluster does not answer as it should; see KAFKA_SECURITY_PROTOCOL and the like")?;
+            Ok("the cluster answers, and its topics are there".to_owned())
+        }
+        (LogSettings::Embedded, Directory::Running(_)) => Ok("the embedded log, open in the running server".to_owned()),
+        (LogSettings::Embedded, Directory::Ours(data)) => {
+            let path = data.log();
+            if !path.exists() {
+                return Ok("the embedded log, made at the first start".to_owned());
+            }
+            let open = move || EmbeddedLog::open(&path, clock, EmbeddedOptions::default());
+            let log = tokio::task::spawn_blocking(open).await?.context("the embedded log can't be opened")?;
+            log.close().await;
+            Ok("the embedded log can be opened".to_owned())
+        }
+    }
+}
+
+async fn catalogue(settings: &Settings, data: &Directory) -> Finding {
+    let (url, kind) = match (&settings.database_url, data) {
+        (Some(url), _) => (url.clone(), if settings.shares_catalogue() { "PostgreSQL" } else { "SQLite" }),
+        (None, Directory::Running(_)) => return Ok("SQLite, open in the running server".to_owned()),
+        (None, Directory::Ours(data)) if !data.has_catalogue() => {
+            return Ok("SQLite, made at the first start".to_owned());
+        }
+        (None, Directory::Ours(data)) => (SecretString::from(data.database_url()), "SQLite"),
+    };
+    let opened = Catalogue::open(url.expose_secret(), Arc::new(SystemClock), random::bytes()?).await;
+    let catalogue =
+        opened.context("the catalogue can't be opened; is the address right, may this user make tables?")?;
+    let commit = catalogue.newest_commit().await?;
+    let installation = catalogue.installation().id;
+    catalogue.close().await?;
+    Ok(format!("{kind} answers: installation {installation}, commit {commit}"))
+}
+
+async fn objects(settings: &Settings, data: &Directory) -> Finding {
+    let url = match (&settings.object_store_url, data) {
+        (Some(url), _) => url.clone(),
+        (None, Directory::Running(_)) => return Ok("a folder, used by the running server".to_owned()),
+        (None, Directory::Ours(data)) => data.object_store_url(),
+    };
+    let objects = Objects::open(&url).context("the object store can't be opened")?;
+    let name = SeededIds::new(random::bytes()?).next(SystemClock.now());
+    let key = format!("check/{name}");
+    objects.put(&key, bytes::Bytes::from_static(b"castback check")).await.context("nothing can be written")?;
+    let read = objects.get(&key).await.context("what was written can't be read");
+    objects.remove(&key).await.context("what was written can't be removed")?;
+    anyhow::ensure!(read? == b"castback check"[..], "what was written comes back changed");
+    Ok("objects can be written, read and removed".to_owned())
+}
+
+fn secret(settings: &Settings, data: &Directory) -> Finding {
+    match (data, &settings.secret_key_file) {
+        (Directory::Ours(data), Some(file)) => {
+            data.secret(Some(file), [0; 32])?;
+            Ok("can be read".to_owned())
+        }
+        (Directory::Running(_), _) => Ok("in use by the running server".to_owned()),
+        (Directory::Ours(_), None) => Ok("kept in the data directory".to_owned()),
+    }
+}
+
+fn lists(folder: Option<&Path>) -> Finding {
+    let lists = load_lists(folder)?;
+    Ok(format!("today's lists are {}", lists.at(SystemClock.now()).version))
+}
+
+async fn metrics(settings: &Settings) -> Finding {
+    let Some(address) = settings.metrics_listen else {
+        return Ok("not set; operators read /metrics with their key".to_owned());
+    };
+    match tokio::net::TcpListener::bind(address).await {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) => Err(error).with_context(|| format!("nothing can listen on {address}")),
+    }
+}

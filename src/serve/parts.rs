@@ -1,0 +1,119 @@
+//! The parts that everything else stands on: log, catalogue, store, clock, identifiers, lists.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog, Log};
+use castback_catalogue::Catalogue;
+use castback_connectors::http::{Fetcher, Guard};
+use castback_rules::lists::DatedLists;
+use castback_schemas::edge::HashKey;
+use castback_schemas::id::{IdSource, SeededIds};
+use castback_schemas::{Clock, SystemClock};
+use castback_store::Store;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::lists;
+use crate::data_dir::DataDir;
+use crate::random;
+use crate::settings::{LogSettings, Role, Settings};
+
+/// The log that was opened.
+#[derive(Debug, Clone)]
+pub(crate) enum OpenLog {
+    Embedded(Arc<EmbeddedLog>),
+    Kafka(Arc<KafkaLog>),
+}
+
+impl OpenLog {
+    /// For whoever appends and reads.
+    pub(crate) fn shared(&self) -> Arc<dyn Log> {
+        match self {
+            Self::Embedded(log) => Arc::clone(log) as Arc<dyn Log>,
+            Self::Kafka(log) => Arc::clone(log) as Arc<dyn Log>,
+        }
+    }
+
+    /// Writes what waits, then refuses.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Embedded(log) => log.close().await,
+            Self::Kafka(log) => log.close().await,
+        }
+    }
+}
+
+/// What everything else is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) log: OpenLog,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) store: Store,
+    pub(crate) store_url: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) lists: DatedLists,
+    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) secret: HashKey,
+    /// This process, as leases name it.
+    pub(crate) owner: String,
+}
+
+impl Parts {
+    /// Opens everything; in this order, so that what is missing is said before anything is made.
+    pub(crate) async fn open(settings: &Settings, data: &DataDir) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids: Arc<dyn IdSource> = Arc::new(SeededIds::new(random::bytes()?));
+        let secret = data.secret(settings.secret_key_file.as_deref(), random::bytes()?)?;
+        let folder = settings.user_agents_path.clone();
+        let lists = tokio::task::spawn_blocking(move || lists::load(folder.as_deref())).await??;
+        let store_url = settings.object_store_url.clone().unwrap_or_else(|| data.object_store_url());
+        let store = Store::open(&store_url).context("OBJECT_STORE_URL: the object store can't be opened")?;
+        let log = open_log(&settings.log, data, Arc::clone(&clock)).await?;
+        let catalogue = open_catalogue(settings, data, Arc::clone(&clock)).await?;
+        let fetcher = Fetcher::new(Guard::new(settings.outbound_allow.clone())).context("no HTTP client")?;
+        let owner = ids.next(clock.now()).to_string();
+        Ok(Self { log, catalogue, store, store_url, clock, ids, lists, fetcher: Arc::new(fetcher), secret, owner })
+    }
+}
+
+async fn open_log(settings: &LogSettings, data: &DataDir, clock: Arc<dyn Clock>) -> anyhow::Result<OpenLog> {
+    match settings {
+        LogSettings::Embedded => {
+            let path = data.log();
+            let open = move || EmbeddedLog::open(&path, clock, EmbeddedOptions::default());
+            let log = tokio::task::spawn_blocking(open).await?.context("the log can't be opened")?;
+            Ok(OpenLog::Embedded(Arc::new(log)))
+        }
+        LogSettings::Kafka(options) => {
+            let log = KafkaLog::new(options.clone(), clock).context("KAFKA_*: the cluster can't be used")?;
+            Ok(OpenLog::Kafka(Arc::new(log)))
+        }
+    }
+}
+
+async fn open_catalogue(settings: &Settings, data: &DataDir, clock: Arc<dyn Clock>) -> anyhow::Result<Catalogue> {
+    let url = settings.database_url.clone().unwrap_or_else(|| SecretString::from(data.database_url()));
+    let opened = Catalogue::open(url.expose_secret(), clock, random::bytes()?).await;
+    let catalogue = opened.context("DATABASE_URL: the catalogue can't be opened")?;
+    for email in &settings.operators {
+        if !catalogue.add_operator(email).await? {
+            tracing::warn!("somebody in OPERATORS has not signed up yet: let them, then start again");
+        }
+    }
+    if settings.plays(Role::Api) {
+        provide_operator_key(&catalogue, data).await?;
+    }
+    Ok(catalogue)
+}
+
+/// Makes the operator's key at the first start, and when the one that is kept is nobody's.
+pub(crate) async fn provide_operator_key(catalogue: &Catalogue, data: &DataDir) -> anyhow::Result<()> {
+    if let Some(key) = data.operator_key()?
+        && catalogue.authenticate(key.expose_secret()).await?.is_some()
+    {
+        return Ok(());
+    }
+    let key = catalogue.create_operator_key().await.context("the operator's key can't be made")?;
+    Ok(data.keep_operator_key(&SecretString::from(key))?)
+}
