@@ -136,7 +136,10 @@ impl Snapshot {
     fn put_campaign(&mut self, account: AccountId, version: CampaignVersion) {
         let CampaignVersion { campaign: id, state, terms, .. } = version;
         let slug = terms.attribution.vanity_slug.map(|slug| slug.trim().to_lowercase());
-        self.slugs.retain(|_, owner| *owner != id);
+        let before = self.campaigns.get(&id).and_then(|known| known.slug.clone());
+        if let Some(before) = before.filter(|before| self.slugs.get(before) == Some(&id)) {
+            self.slugs.remove(&before);
+        }
         if let Some(slug) = &slug {
             self.slugs.insert(slug.clone(), id);
         }

@@ -24,6 +24,12 @@ use crate::recount::recount;
 /// Longest wait of a caller for the first poll; it goes on without them.
 const FIRST_POLL: Duration = Duration::from_secs(19);
 
+/// Pause between two looks at a poll that the agent does.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Looks at most: as long as the caller waits.
+const LOOKS: usize = 95;
+
 /// Longest address of a feed.
 const MAX_URL: usize = 2_048;
 
@@ -109,12 +115,20 @@ pub(crate) async fn connect(
 }
 
 async fn first_poll(app: Arc<App>, podcast: Podcast) -> Result<()> {
+    if let Some(due) = app.catalogue.lease_feed(podcast.account, podcast.id, "api").await? {
+        app.poller.poll(due).await?;
+    }
     // The agent may have been faster; then it does the poll.
-    let Some(due) = app.catalogue.lease_feed(podcast.account, podcast.id, "api").await? else { return Ok(()) };
-    app.poller.poll(due).await?;
+    let mut polled = app.catalogue.podcast(podcast.account, podcast.id).await?;
+    for _ in 0..LOOKS {
+        if polled.last_poll_at.is_some() {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        polled = app.catalogue.podcast(podcast.account, podcast.id).await?;
+    }
     app.refresh_edges().await;
-    let status = app.catalogue.podcast(podcast.account, podcast.id).await?.status;
-    let outcome = if status == PodcastStatus::Active { "succeeded" } else { "failed" };
+    let outcome = if polled.status == PodcastStatus::Active { "succeeded" } else { "failed" };
     app.metrics.feed_connections.with_label_values(&[outcome]).inc();
     Ok(())
 }

@@ -20,15 +20,25 @@ const MAX_BUCKETS: usize = 100_000;
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;
 
+/// Nanoseconds in a minute.
+const MINUTE: i64 = 60 * SECOND;
+
 /// How much, how fast.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     /// What it is called in the `RateLimit` headers.
     pub name: &'static str,
-    /// Units a second in the long run.
-    pub per_second: i64,
+    /// Units a minute in the long run.
+    pub per_minute: i64,
     /// Units at once.
     pub burst: i64,
+}
+
+impl Rate {
+    /// Nanoseconds in which one unit comes back.
+    fn unit(&self) -> i64 {
+        MINUTE / self.per_minute.max(1)
+    }
 }
 
 /// What is left after a call.
@@ -58,8 +68,8 @@ impl<K: Eq + Hash> Buckets<K> {
     /// [`Code::RateLimited`], and nothing is taken.
     pub fn take(&self, caller: K, units: i64, now: Micros) -> Result<Left, Problem> {
         let now = now.0.saturating_mul(1000);
-        let (unit, capacity) =
-            (SECOND / self.rate.per_second.max(1), SECOND / self.rate.per_second.max(1) * self.rate.burst);
+        let unit = self.rate.unit();
+        let capacity = unit.saturating_mul(self.rate.burst);
         let cost = unit.saturating_mul(units).min(capacity);
         let mut all = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_BUCKETS {
@@ -80,7 +90,7 @@ impl<K: Eq + Hash> Buckets<K> {
     #[must_use]
     pub fn headers(&self, left: Left) -> [(HeaderName, HeaderValue); 2] {
         let Rate { name, burst, .. } = self.rate;
-        let window = seconds_up(SECOND / self.rate.per_second.max(1) * burst);
+        let window = seconds_up(self.rate.unit().saturating_mul(burst));
         [
             (HeaderName::from_static("ratelimit-policy"), text(format!("\"{name}\";q={burst};w={window}"))),
             (HeaderName::from_static("ratelimit"), text(format!("\"{name}\";r={};t={}", left.units, left.full_in))),
@@ -89,7 +99,7 @@ impl<K: Eq + Hash> Buckets<K> {
 
     fn refused(&self, wait: i64) -> Problem {
         let seconds = u32::try_from(seconds_up(wait)).unwrap_or(u32::MAX);
-        let detail = format!("more than {} a second, {} at once", self.rate.per_second, self.rate.burst);
+        let detail = format!("more than {} a minute, {} at once", self.rate.per_minute, self.rate.burst);
         let headers = self.headers(Left { units: 0, full_in: i64::from(seconds) });
         let problem = Problem::new(Code::RateLimited, detail).retry_after(seconds);
         headers.into_iter().fold(problem, |problem, (name, value)| problem.header(name, value))
@@ -119,12 +129,12 @@ pub struct Quotas {
 
 impl Default for Quotas {
     fn default() -> Self {
-        let rate = |name, per_second, burst| Rate { name, per_second, burst };
+        let rate = |name, per_minute, burst| Rate { name, per_minute, burst };
         Self {
-            records: Buckets::new(rate("records", 100_000, 1_000_000)),
-            publishable: Buckets::new(rate("events", 100, 2_000)),
-            addresses: Buckets::new(rate("sign-ins", 2, 120)),
-            people: Buckets::new(rate("sign-ins", 1, 20)),
+            records: Buckets::new(rate("records", 6_000_000, 1_000_000)),
+            publishable: Buckets::new(rate("events", 6_000, 2_000)),
+            addresses: Buckets::new(rate("sign-ins", 120, 300)),
+            people: Buckets::new(rate("sign-ins", 6, 20)),
         }
     }
 }
@@ -136,7 +146,7 @@ mod tests {
     const NOW: Micros = Micros(1_800_000_000_000_000);
 
     fn buckets() -> Buckets<&'static str> {
-        Buckets::new(Rate { name: "test", per_second: 10, burst: 30 })
+        Buckets::new(Rate { name: "test", per_minute: 600, burst: 30 })
     }
 
     #[test]

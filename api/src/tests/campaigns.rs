@@ -32,7 +32,7 @@ async fn from_draft_to_launch() {
         assert_eq!(&campaign[name], value, "{name}");
     }
     let path = format!("/v1/campaigns/{}", campaign["id"].as_str().unwrap());
-    let early = account.post(&format!("{path}/launch"), &json!({})).await.is_problem(409, "wrong_state").json();
+    let early = account.post(&format!("{path}/launch"), &json!({})).await.refused(409, "wrong_state").json();
     assert_eq!(early["missing"], json!(["attribution.complete"]));
     let set = account.put(&format!("{path}/attribution"), &json!({"promo_codes": ["AUTUMN"]})).await.is(200).json();
     assert_eq!((&set["attribution"]["complete"], &set["version"]), (&json!(true), &json!(2)));
@@ -46,9 +46,9 @@ async fn from_draft_to_launch() {
     for (action, state) in [("pause", "paused"), ("resume", "active"), ("complete", "completed")] {
         assert_eq!(account.post(&format!("{path}/{action}"), &json!({})).await.is(200).json()["state"], state);
     }
-    account.post(&format!("{path}/cancel"), &json!({})).await.is_problem(409, "wrong_state");
-    account.delete(&path).await.is_problem(409, "wrong_state");
-    account.patch(&path, &json!({"name": "x"})).await.is_problem(409, "wrong_state");
+    account.post(&format!("{path}/cancel"), &json!({})).await.refused(409, "wrong_state");
+    account.delete(&path).await.refused(409, "wrong_state");
+    account.patch(&path, &json!({"name": "x"})).await.refused(409, "wrong_state");
 }
 
 #[tokio::test]
@@ -64,17 +64,17 @@ async fn changes_are_merged_and_guarded_by_the_entity_tag() {
     let change = async |tag: &str| {
         account.call(&format!("PATCH {path}"), &[JSON, ("if-match", tag)], r#"{"name": "Winter"}"#).await
     };
-    let stale = change("\"1\"").await.is_problem(412, "precondition_failed").json();
+    let stale = change("\"1\"").await.refused(412, "precondition_failed").json();
     assert!(stale["detail"].as_str().unwrap().contains("\"2\""), "{stale}");
-    change("nonsense").await.is_problem(412, "precondition_failed");
+    change("nonsense").await.refused(412, "precondition_failed");
     assert_eq!(change("\"2\"").await.is(200).json()["name"], "Winter");
     let put = account.call(&format!("PUT {path}/attribution"), &[JSON, ("if-match", "\"1\"")], "{}").await;
-    put.is_problem(412, "precondition_failed");
-    account.patch(&path, &json!({"lookback_days": 61})).await.is_problem(422, "invalid_fields");
-    account.patch(&path, &json!({"name": null})).await.is_problem(422, "invalid_fields");
-    account.patch(&path, &json!([])).await.is_problem(400, "malformed_body");
+    put.refused(412, "precondition_failed");
+    account.patch(&path, &json!({"lookback_days": 61})).await.refused(422, "invalid_fields");
+    account.patch(&path, &json!({"name": null})).await.refused(422, "invalid_fields");
+    account.patch(&path, &json!([])).await.refused(400, "malformed_body");
     account.delete(&path).await.is(204);
-    account.get(&path).await.is_problem(404, "not_found");
+    account.get(&path).await.refused(404, "not_found");
 }
 
 #[tokio::test]
@@ -110,9 +110,9 @@ async fn words_lead_to_one_campaign() {
     let words = json!({"promo_codes": ["autumn"], "vanity_slug": "pod"});
     account.put(&format!("/v1/campaigns/{first}/attribution"), &words).await.is(200);
     let path = format!("/v1/campaigns/{second}/attribution");
-    account.put(&path, &json!({"promo_codes": ["AUTUMN"]})).await.is_problem(409, "in_use");
+    account.put(&path, &json!({"promo_codes": ["AUTUMN"]})).await.refused(409, "in_use");
     other.put(&format!("/v1/campaigns/{foreign}/attribution"), &json!({"promo_codes": ["AUTUMN"]})).await.is(200);
-    other.put(&format!("/v1/campaigns/{foreign}/attribution"), &json!({"vanity_slug": "POD"})).await.is_problem(409, "in_use");
+    other.put(&format!("/v1/campaigns/{foreign}/attribution"), &json!({"vanity_slug": "POD"})).await.refused(409, "in_use");
 }
 
 #[tokio::test]
@@ -130,10 +130,10 @@ async fn a_tier_admits_as_many_as_it_allows() {
     let admitted = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(admitted, 1);
     let refused = answers.into_iter().find(|answer| answer.status != 200).unwrap();
-    let problem = refused.is_problem(402, "limit_reached").json();
+    let problem = refused.refused(402, "limit_reached").json();
     let members = ["limit", "used", "allowed", "upgrade_to"].map(|name| problem[name].clone());
     assert_eq!(members, [json!("active_campaigns"), json!(1), json!(1), json!("starter")]);
     account.podcast("one").await;
     let second = account.post("/v1/podcasts", &json!({"feed_url": "http://10.0.0.1/two.xml"})).await;
-    assert_eq!(second.is_problem(402, "limit_reached").json()["upgrade_to"], "starter");
+    assert_eq!(second.refused(402, "limit_reached").json()["upgrade_to"], "starter");
 }

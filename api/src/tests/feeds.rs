@@ -42,14 +42,14 @@ async fn a_feed_is_connected_with_its_episodes() {
     assert_eq!(episodes["items"].as_array().unwrap().len(), 2);
     assert_eq!(episodes["items"][0]["length"], 4_800_000);
     assert!(episodes["next_cursor"].is_string());
-    account.post("/v1/podcasts", &json!({"feed_url": url})).await.is_problem(409, "in_use");
+    account.post("/v1/podcasts", &json!({"feed_url": url})).await.refused(409, "in_use");
     account.post(&format!("{path}/poll"), &json!({})).await.is(202);
     let changed = account.patch(&path, &json!({"window": "last_touch_24h"})).await.is(200).json();
     assert_eq!(changed["window"], "last_touch_24h");
-    account.patch(&path, &json!({"window": "a week"})).await.is_problem(422, "invalid_fields");
+    account.patch(&path, &json!({"window": "a week"})).await.refused(422, "invalid_fields");
     account.patch(&path, &json!({})).await.is(200);
     account.delete(&path).await.is(204);
-    account.get(&path).await.is_problem(404, "not_found");
+    account.get(&path).await.refused(404, "not_found");
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn addresses_that_are_nobodys_business_are_refused_in_one_text() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
     for url in ["file:///etc/passwd", "ftp://media.example/feed.xml", "data:text/xml,x", "not a url", "http://me@10.0.0.1/"] {
-        account.post("/v1/podcasts", &json!({"feed_url": url})).await.is_problem(422, "invalid_fields");
+        account.post("/v1/podcasts", &json!({"feed_url": url})).await.refused(422, "invalid_fields");
     }
     for host in ["10.0.0.1", "[::1]", "169.254.169.254", "0x0a000002", "[fd00::1]", "172.16.0.1:22", "[::ffff:10.0.0.3]"] {
         let podcast = account.post("/v1/podcasts", &json!({"feed_url": format!("http://{host}/feed.xml")})).await;

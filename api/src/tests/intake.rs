@@ -151,9 +151,9 @@ async fn a_log_may_be_posted_again() {
     assert!(!ids[..3].contains(&ids[6]));
     assert_eq!((&values[0]["enclosure_url"], &values[0]["source"]), (&json!("/1.mp3"), &json!("log")));
     assert_eq!((&values[2]["method"], &values[2]["status"]), (&json!("-"), &json!(400)));
-    account.call("POST /v1/listener-requests", &text, LOG).await.is_problem(422, "invalid_fields");
+    account.call("POST /v1/listener-requests", &text, LOG).await.refused(422, "invalid_fields");
     let other = bench.sign_up("bob").await;
-    other.call(&path, &text, LOG).await.is_problem(404, "not_found");
+    other.call(&path, &text, LOG).await.refused(404, "not_found");
 }
 
 #[tokio::test]

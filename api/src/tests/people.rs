@@ -23,12 +23,12 @@ async fn an_address_signs_up_once_and_fields_are_named() {
     let sign_up = async |email: &str, password: &str| {
         bench.call("POST /v1/users", &[JSON], json!({"email": email, "password": password}).to_string()).await
     };
-    let taken = sign_up("ADA@listeners.example", "another pass phrase").await.is_problem(409, "in_use").json();
+    let taken = sign_up("ADA@listeners.example", "another pass phrase").await.refused(409, "in_use").json();
     assert_eq!(taken["errors"][0]["field"], "email");
-    let bad = sign_up("no address", "short").await.is_problem(422, "invalid_fields").json();
+    let bad = sign_up("no address", "short").await.refused(422, "invalid_fields").json();
     let fields: Vec<&str> = bad["errors"].as_array().unwrap().iter().filter_map(|e| e["field"].as_str()).collect();
     assert_eq!(fields, ["email", "password"]);
-    sign_up("b@listeners.example", &"x".repeat(1_000)).await.is_problem(422, "invalid_fields");
+    sign_up("b@listeners.example", &"x".repeat(1_000)).await.refused(422, "invalid_fields");
 }
 
 #[tokio::test]
@@ -51,11 +51,11 @@ async fn only_a_whole_valid_key_opens() {
         account.key.clone(),
         format!("Bearer {}", "x".repeat(10_000)),
     ] {
-        let refused = with(wrong).await.is_problem(401, "unauthenticated");
+        let refused = with(wrong).await.refused(401, "unauthenticated");
         assert_eq!(refused.header("www-authenticate"), "Bearer");
     }
     let path = format!("GET /v1/podcasts?api_key={}&key={}", account.key, account.key);
-    bench.call(&path, &[], "").await.is_problem(401, "unauthenticated");
+    bench.call(&path, &[], "").await.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_revoked_key_is_refused_at_once() {
     assert_eq!(listed.json()["items"].as_array().unwrap().len(), 2);
     assert!(!listed.text().contains("cb_"), "{}", listed.text());
     account.delete(&format!("/v1/users/me/api-keys/{}", made["id"].as_str().unwrap())).await.is(204);
-    read().await.is_problem(401, "unauthenticated");
+    read().await.refused(401, "unauthenticated");
     account.get("/v1/podcasts").await.is(200);
 }
 
@@ -79,7 +79,7 @@ async fn a_publishable_key_sends_events_from_its_origins_only() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
     for bad in [json!([]), json!(["ftp://a.example"]), json!(["https://a.example/path"]), json!(["*"])] {
-        account.post("/v1/users/me/api-keys", &json!({"origins": bad})).await.is_problem(422, "invalid_fields");
+        account.post("/v1/users/me/api-keys", &json!({"origins": bad})).await.refused(422, "invalid_fields");
     }
     let wanted = json!({"origins": ["https://app.example"]});
     let key = account.post("/v1/users/me/api-keys", &wanted).await.is(201).json()["api_key"].as_str().unwrap().to_owned();
@@ -92,11 +92,11 @@ async fn a_publishable_key_sends_events_from_its_origins_only() {
     };
     let taken = from("https://app.example").await.is(202);
     assert_eq!(taken.header("access-control-allow-origin"), "https://app.example");
-    from("https://evil.example").await.is_problem(403, "forbidden");
+    from("https://evil.example").await.refused(403, "forbidden");
     let auth = [JSON, ("authorization", bearer.as_str())];
-    bench.call("POST /v1/events", &auth, event.clone()).await.is_problem(403, "forbidden");
+    bench.call("POST /v1/events", &auth, event.clone()).await.refused(403, "forbidden");
     for line in ["GET /v1/podcasts", "GET /v1/users/me", "POST /v1/listener-requests", "POST /v1/campaigns"] {
-        bench.call(line, &auth, "[]").await.is_problem(403, "forbidden");
+        bench.call(line, &auth, "[]").await.refused(403, "forbidden");
     }
 }
 
@@ -108,7 +108,7 @@ async fn a_session_is_a_cookie_of_our_own_pages() {
         let body = json!({"email": "Ada@listeners.example", "password": password}).to_string();
         bench.call("POST /v1/sessions", &[JSON], body).await
     };
-    sign_in("a wrong pass phrase").await.is_problem(401, "unauthenticated");
+    sign_in("a wrong pass phrase").await.refused(401, "unauthenticated");
     let signed = sign_in("a long pass phrase").await.is(201);
     let cookie = signed.header("set-cookie").to_owned();
     for part in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
@@ -122,10 +122,10 @@ async fn a_session_is_a_cookie_of_our_own_pages() {
         bench.call("PATCH /v1/users/me", &headers, r#"{"name": "A"}"#).await
     };
     write("https://cast.example").await.is(200);
-    write("https://evil.example").await.is_problem(403, "forbidden");
+    write("https://evil.example").await.refused(403, "forbidden");
     let gone = bench.call("DELETE /v1/sessions/current", &[("cookie", &cookie)], "").await.is(204);
     assert!(gone.header("set-cookie").contains("Max-Age=0"));
-    bench.call("GET /v1/users/me", &[("cookie", &cookie)], "").await.is_problem(401, "unauthenticated");
+    bench.call("GET /v1/users/me", &[("cookie", &cookie)], "").await.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_login_link_is_good_once() {
     assert_eq!(opened.header("location"), "/");
     let cookie = opened.header("set-cookie").split(';').next().unwrap().to_owned();
     bench.call("GET /v1/users/me", &[("cookie", &cookie)], "").await.is(200);
-    bench.call(&line, &[], "").await.is_problem(401, "unauthenticated");
+    bench.call(&line, &[], "").await.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -151,11 +151,11 @@ async fn guessing_passwords_is_slowed_down() {
     for _ in 0..25 {
         let answer = bench.call("POST /v1/sessions", &[JSON], body.clone()).await;
         if answer.status == 429 {
-            assert_eq!(answer.header("ratelimit-policy"), "\"sign-ins\";q=20;w=20");
-            answer.is_problem(429, "rate_limited");
+            assert_eq!(answer.header("ratelimit-policy"), "\"sign-ins\";q=20;w=200");
+            answer.refused(429, "rate_limited");
             refused += 1;
         } else {
-            answer.is_problem(401, "unauthenticated");
+            answer.refused(401, "unauthenticated");
         }
     }
     assert_eq!(refused, 5);
@@ -166,8 +166,25 @@ async fn who_is_erased_is_nobody_any_more() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
     account.delete("/v1/users/me").await.is(204);
-    account.get("/v1/users/me").await.is_problem(401, "unauthenticated");
+    account.get("/v1/users/me").await.refused(401, "unauthenticated");
     assert!(bench.app.catalogue.user_by_email("ada@listeners.example").await.unwrap().is_none());
     assert!(bench.app.catalogue.account_key(account.id.parse().unwrap()).await.is_err(), "the account's key is gone");
     bench.sign_up("ada").await;
+}
+
+#[tokio::test]
+async fn pages_of_the_origins_set_may_call() {
+    let bench = Bench::new().await;
+    let preflight = async |path: &str, origin: &str| {
+        let headers =
+            [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization")];
+        bench.call(&format!("OPTIONS {path}"), &headers, "").await.is(200)
+    };
+    let allowed = preflight("/v1/campaigns", "https://dash.example").await;
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://dash.example");
+    assert_eq!(allowed.header("access-control-allow-headers"), "authorization");
+    let foreign = preflight("/v1/campaigns", "https://evil.example").await;
+    assert!(foreign.headers.get("access-control-allow-origin").is_none());
+    let events = preflight("/v1/events", "https://any.example").await;
+    assert_eq!(events.header("access-control-allow-origin"), "https://any.example", "its key is bound to origins");
 }

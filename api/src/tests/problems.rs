@@ -9,19 +9,19 @@ use crate::app::Part;
 async fn what_is_not_there_and_what_can_not_be_read() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
-    account.get("/v1/no-such-route").await.is_problem(404, "not_found");
-    account.get("/v1/campaigns/no-such-id").await.is_problem(404, "not_found");
-    account.call("PUT /v1/podcasts", &[], "").await.is_problem(405, "method_not_allowed");
-    account.call("POST /v1/podcasts", &[JSON], "{\"feed_url\": ").await.is_problem(400, "malformed_body");
-    account.call("POST /v1/podcasts", &[("content-type", "text/plain")], "x").await.is_problem(415, "unsupported_media_type");
-    account.post("/v1/podcasts", &json!({"feed_url": 7})).await.is_problem(422, "invalid_fields");
-    account.get("/v1/podcasts?limit=many").await.is_problem(422, "invalid_fields");
-    account.get("/v1/podcasts?limit=0").await.is_problem(422, "invalid_fields");
-    account.get("/v1/podcasts?cursor=nonsense").await.is_problem(422, "invalid_fields");
-    account.get("/v1/campaigns?state=lost").await.is_problem(422, "invalid_fields");
-    account.get("/v1/campaigns?sort=name").await.is_problem(422, "invalid_fields");
+    account.get("/v1/no-such-route").await.refused(404, "not_found");
+    account.get("/v1/campaigns/no-such-id").await.refused(404, "not_found");
+    account.call("PUT /v1/podcasts", &[], "").await.refused(405, "method_not_allowed");
+    account.call("POST /v1/podcasts", &[JSON], "{\"feed_url\": ").await.refused(400, "malformed_body");
+    account.call("POST /v1/podcasts", &[("content-type", "text/plain")], "x").await.refused(415, "unsupported_media_type");
+    account.post("/v1/podcasts", &json!({"feed_url": 7})).await.refused(422, "invalid_fields");
+    account.get("/v1/podcasts?limit=many").await.refused(422, "invalid_fields");
+    account.get("/v1/podcasts?limit=0").await.refused(422, "invalid_fields");
+    account.get("/v1/podcasts?cursor=nonsense").await.refused(422, "invalid_fields");
+    account.get("/v1/campaigns?state=lost").await.refused(422, "invalid_fields");
+    account.get("/v1/campaigns?sort=name").await.refused(422, "invalid_fields");
     let large = json!({"feed_url": "x".repeat(300 * 1024)});
-    account.post("/v1/podcasts", &large).await.is_problem(413, "too_large");
+    account.post("/v1/podcasts", &large).await.refused(413, "too_large");
 }
 
 #[tokio::test]
@@ -30,15 +30,15 @@ async fn documents_that_attack_the_reader_are_refused() {
     let account = bench.sign_up("ada").await;
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     for path in ["/v1/podcasts", "/v1/campaigns"] {
-        account.call(&format!("POST {path}"), &[JSON], deep.clone()).await.is_problem(422, "invalid_fields");
+        account.call(&format!("POST {path}"), &[JSON], deep.clone()).await.refused(422, "invalid_fields");
     }
     for path in ["/v1/listener-requests", "/v1/events", "/v1/conversions"] {
-        account.call(&format!("POST {path}"), &[JSON], deep.clone()).await.is_problem(400, "malformed_body");
-        account.call(&format!("POST {path}"), &[JSON], vec![0xff, 0xfe, 0]).await.is_problem(400, "malformed_body");
+        account.call(&format!("POST {path}"), &[JSON], deep.clone()).await.refused(400, "malformed_body");
+        account.call(&format!("POST {path}"), &[JSON], vec![0xff, 0xfe, 0]).await.refused(400, "malformed_body");
     }
     let names: Vec<String> = (0..100_000).map(|number| format!("\"n{number}\":0")).collect();
     let names = format!("{{{}}}", names.join(","));
-    account.call("POST /v1/conversions", &[JSON], names).await.is_problem(400, "malformed_body");
+    account.call("POST /v1/conversions", &[JSON], names).await.refused(400, "malformed_body");
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn bodies_are_capped_as_sent_and_as_decoded() {
         let headers = [("content-type", "application/x-ndjson"), ("content-encoding", encoding)];
         account.call("POST /v1/listener-requests", &headers, body).await
     };
-    post("identity", vec![b' '; (16 << 20) + 1]).await.is_problem(413, "too_large");
+    post("identity", vec![b' '; (16 << 20) + 1]).await.refused(413, "too_large");
     assert_eq!(post("identity", vec![b' '; 16 << 20]).await.is(202).json()["accepted"], 0);
     let gzip = |bytes: usize| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -57,13 +57,13 @@ async fn bodies_are_capped_as_sent_and_as_decoded() {
         encoder.finish().unwrap()
     };
     post("gzip", gzip(1 << 20)).await.is(202);
-    post("gzip", gzip((16 << 20) + 1)).await.is_problem(413, "too_large");
-    post("gzip", b"no gzip at all".to_vec()).await.is_problem(400, "malformed_body");
-    post("zstd", zstd::encode_all(&vec![b'\n'; 64 << 20][..], 1).unwrap()).await.is_problem(413, "too_large");
+    post("gzip", gzip((16 << 20) + 1)).await.refused(413, "too_large");
+    post("gzip", b"no gzip at all".to_vec()).await.refused(400, "malformed_body");
+    post("zstd", zstd::encode_all(&vec![b'\n'; 64 << 20][..], 1).unwrap()).await.refused(413, "too_large");
     post("zstd", zstd::encode_all(&b"\n"[..], 1).unwrap()).await.is(202);
-    post("br", Vec::new()).await.is_problem(415, "unsupported_media_type");
-    account.call("POST /v1/listener-requests", &[("content-type", "image/png")], "x").await.is_problem(415, "unsupported_media_type");
-    account.call("POST /v1/listener-requests", &[], "x").await.is_problem(415, "unsupported_media_type");
+    post("br", Vec::new()).await.refused(415, "unsupported_media_type");
+    account.call("POST /v1/listener-requests", &[("content-type", "image/png")], "x").await.refused(415, "unsupported_media_type");
+    account.call("POST /v1/listener-requests", &[], "x").await.refused(415, "unsupported_media_type");
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn more_records_than_a_body_may_hold() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
     let ndjson = [("content-type", "application/x-ndjson")];
-    account.call("POST /v1/listener-requests", &ndjson, "{}\n".repeat(100_001)).await.is_problem(413, "too_large");
+    account.call("POST /v1/listener-requests", &ndjson, "{}\n".repeat(100_001)).await.refused(413, "too_large");
     let events = json!({"events": vec![Value::Null; 1_001]});
-    account.post("/v1/events", &events).await.is_problem(413, "too_large");
+    account.post("/v1/events", &events).await.refused(413, "too_large");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn quotas_say_what_is_left_and_when_to_come_again() {
     assert_eq!(answer.header("ratelimit"), "\"records\";r=1000;t=10");
     assert_eq!(answer.header("ratelimit-policy"), "\"records\";q=1000000;w=10");
     let refused = account.call("POST /v1/listener-requests", &ndjson, body.clone()).await;
-    let refused = refused.is_problem(429, "rate_limited");
+    let refused = refused.refused(429, "rate_limited");
     assert_eq!((refused.header("retry-after"), refused.header("ratelimit")), ("1", "\"records\";r=0;t=1"));
     let other = bench.sign_up("bob").await;
     other.call("POST /v1/listener-requests", &ndjson, body.clone()).await.is(202);
@@ -103,7 +103,7 @@ async fn the_log_away_is_said_with_when_to_come_again() {
     let podcast = account.podcast("one").await;
     bench.log.close().await;
     let record = super::intake::record(&podcast, "1");
-    let answer = account.post("/v1/listener-requests", &json!([record])).await.is_problem(503, "log_unavailable");
+    let answer = account.post("/v1/listener-requests", &json!([record])).await.refused(503, "log_unavailable");
     assert_eq!(answer.header("retry-after"), "2");
     assert!(!answer.text().contains("closed"), "the cause is logged, not shown: {}", answer.text());
     let ready = bench.call("GET /readyz", &[], "").await;
@@ -115,8 +115,8 @@ async fn the_log_away_is_said_with_when_to_come_again() {
 async fn what_is_switched_off_says_so() {
     let bench = Bench::with(|settings| settings.off = vec![Part::Events, Part::Metrics, Part::Pricing]).await;
     let account = bench.sign_up("ada").await;
-    account.post("/v1/events", &json!([])).await.is_problem(409, "disabled");
-    bench.operator().await.get("/metrics").await.is_problem(409, "disabled");
+    account.post("/v1/events", &json!([])).await.refused(409, "disabled");
+    bench.operator().await.get("/metrics").await.refused(409, "disabled");
 }
 
 #[tokio::test]
@@ -151,8 +151,8 @@ async fn metrics_are_the_operators_and_hold_no_ids() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
     account.get("/v1/users/me").await.is(200);
-    account.get("/metrics").await.is_problem(403, "forbidden");
-    bench.call("GET /metrics", &[], "").await.is_problem(401, "unauthenticated");
+    account.get("/metrics").await.refused(403, "forbidden");
+    bench.call("GET /metrics", &[], "").await.refused(401, "unauthenticated");
     let text = bench.operator().await.get("/metrics").await.is(200).text();
     assert!(text.contains("castback_http_requests_total{class=\"2xx\",method=\"GET\",route=\"/v1/users/me\"} 1"), "{text}");
     assert!(text.contains("castback_user_created_total 1") && !text.contains(&account.id));

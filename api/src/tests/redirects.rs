@@ -43,7 +43,7 @@ async fn connected(bench: &Bench) -> (String, String) {
     let path = format!("/v1/campaigns/{}", campaign["id"].as_str().unwrap());
     let attribution = json!({"vanity_slug": "Welcome-Pod", "pixel": "shown"});
     account.put(&format!("{path}/attribution"), &attribution).await.is(200);
-    visit(bench, "GET /r/welcome-pod", &[]).await.is_problem(404, "not_found");
+    visit(bench, "GET /r/welcome-pod", &[]).await.refused(404, "not_found");
     account.post(&format!("{path}/launch"), &json!({})).await.is(200);
     let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
     (text(&podcast), text(&campaign))
@@ -65,7 +65,7 @@ async fn a_prefix_leads_to_hosts_of_the_podcast_only_and_is_seen() {
         "/e/no-such-podcast/media.example/1.mp3".to_owned(),
         "/e/01890000-0000-7000-8000-000000000001/media.example/1.mp3".to_owned(),
     ] {
-        visit(&bench, &format!("GET {path}"), &[]).await.is_problem(404, "not_found");
+        visit(&bench, &format!("GET {path}"), &[]).await.refused(404, "not_found");
     }
     flushed(&mut bench).await;
     let values = bench.values(Topic::ListenerRequests).await;

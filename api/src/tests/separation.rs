@@ -55,21 +55,21 @@ async fn only_an_operator_names_another_account() {
     let podcast = owner.podcast("one").await;
     for wanted in [owner.id.as_str(), "all"] {
         for path in ["/v1/podcasts".to_owned(), format!("/v1/podcasts/{podcast}")] {
-            stranger.get(&format!("{path}?account={wanted}")).await.is_problem(403, "forbidden");
+            stranger.get(&format!("{path}?account={wanted}")).await.refused(403, "forbidden");
         }
     }
     let own = stranger.get(&format!("/v1/podcasts?account={}", stranger.id)).await.is(200).json();
     assert_eq!(own["items"], json!([]));
-    stranger.get("/v1/podcasts?account=nonsense").await.is_problem(422, "invalid_fields");
+    stranger.get("/v1/podcasts?account=nonsense").await.refused(422, "invalid_fields");
 
     let operator = bench.operator().await;
     let listed = operator.get(&format!("/v1/podcasts?account={}", owner.id)).await.is(200).json();
     assert_eq!(listed["items"][0]["id"], json!(podcast));
     operator.get(&format!("/v1/podcasts/{podcast}?account=all")).await.is(200);
-    operator.get(&format!("/v1/podcasts/{podcast}")).await.is_problem(404, "not_found");
-    operator.get("/v1/podcasts?account=all").await.is_problem(422, "invalid_fields");
+    operator.get(&format!("/v1/podcasts/{podcast}")).await.refused(404, "not_found");
+    operator.get("/v1/podcasts?account=all").await.refused(422, "invalid_fields");
     let write = operator.delete(&format!("/v1/podcasts/{podcast}?account={}", owner.id)).await;
-    write.is_problem(404, "not_found");
+    write.refused(404, "not_found");
 }
 
 #[tokio::test]
@@ -78,12 +78,12 @@ async fn a_campaign_can_not_name_another_accounts_podcast() {
     let (owner, stranger) = (bench.sign_up("owner").await, bench.sign_up("stranger").await);
     let podcast = owner.podcast("one").await;
     let body = json!({"name": "x", "currency": "USD", "podcast_ids": [podcast]});
-    let refused = stranger.post("/v1/campaigns", &body).await.is_problem(422, "invalid_fields").json();
+    let refused = stranger.post("/v1/campaigns", &body).await.refused(422, "invalid_fields").json();
     assert_eq!(refused["errors"][0]["field"], "podcast_ids");
     let own: Value = stranger.post("/v1/campaigns", &json!({"name": "x", "currency": "USD"})).await.is(201).json();
     let path = format!("/v1/campaigns/{}", own["id"].as_str().unwrap());
-    stranger.patch(&path, &json!({"podcast_ids": [podcast]})).await.is_problem(422, "invalid_fields");
+    stranger.patch(&path, &json!({"podcast_ids": [podcast]})).await.refused(422, "invalid_fields");
     let log = format!("/v1/listener-requests?podcast_id={podcast}");
     let posted = stranger.call(&format!("POST {log}"), &[("content-type", "text/plain")], "").await;
-    posted.is_problem(404, "not_found");
+    posted.refused(404, "not_found");
 }

@@ -4,10 +4,12 @@
 //! Arrow batches ([`BatchDecoder`]), record by record, so that one bad record never harms
 //! its neighbours.
 
+mod compatibility;
 mod decode;
 mod encode;
 mod fingerprint;
 
+pub use compatibility::{SchemaRefusal, check_compatible, check_schema};
 pub use decode::{Bad, BatchDecoder, DeadReason, DecodeError, Decoded};
 pub use encode::{EncodeError, Encoder};
 pub use fingerprint::schema_fingerprint;

@@ -1,0 +1,47 @@
+use castback_schemas::Topic;
+use castback_schemas::topic::TOPICS;
+use serde_json::{Value, json};
+
+use super::Bench;
+
+#[tokio::test]
+async fn topics_are_registered_and_read_by_id_version_and_text() {
+    let bench = Bench::new().await;
+    let account = bench.sign_up("ada").await;
+    let subjects = account.get("/registry/subjects").await.is(200).json();
+    assert_eq!(subjects.as_array().unwrap().len(), TOPICS.len());
+    let latest = account.get("/registry/subjects/conversions-value/versions/latest").await.is(200).json();
+    assert_eq!((&latest["version"], &latest["subject"]), (&json!(1), &json!("conversions-value")));
+    let by_id = account.get(&format!("/registry/schemas/ids/{}", latest["id"])).await.is(200).json();
+    assert_eq!(by_id["schema"], Topic::Conversions.spec().schema);
+    let found = account.post("/registry/subjects/conversions-value", &json!({"schema": latest["schema"]})).await.is(200);
+    assert_eq!(found.json()["id"], latest["id"]);
+    for (path, error_code) in [
+        ("/registry/subjects/nothing-value/versions", 40_401),
+        ("/registry/subjects/conversions-value/versions/9", 40_402),
+        ("/registry/schemas/ids/9999", 40_403),
+    ] {
+        assert_eq!(account.get(path).await.refused(404, "not_found").json()["error_code"], error_code, "{path}");
+    }
+    bench.call("GET /registry/subjects", &[], "").await.refused(401, "unauthenticated");
+    assert_eq!(account.get("/registry/config").await.is(200).json()["compatibilityLevel"], "FULL_TRANSITIVE");
+}
+
+#[tokio::test]
+async fn a_version_must_be_compatible_with_all_and_an_operators() {
+    let bench = Bench::new().await;
+    let (account, operator) = (bench.sign_up("ada").await, bench.operator().await);
+    let path = "/registry/subjects/conversions-value/versions";
+    let mut schema: Value = serde_json::from_str(Topic::Conversions.spec().schema).unwrap();
+    let body = |schema: &Value| json!({"schema": schema.to_string(), "schemaType": "AVRO"});
+    account.post(path, &body(&schema)).await.refused(403, "forbidden");
+    let known = operator.post(path, &body(&schema)).await.is(200).json();
+    schema["fields"].as_array_mut().unwrap().push(json!({"name": "extra", "type": ["null", "string"], "default": null}));
+    let grown = operator.post(path, &body(&schema)).await.is(200).json();
+    assert_ne!(grown["id"], known["id"]);
+    assert_eq!(account.get(path).await.json(), json!([1, 2]));
+    schema["fields"][0]["type"] = json!("long");
+    assert_eq!(operator.post(path, &body(&schema)).await.refused(409, "wrong_state").json()["error_code"], 409);
+    operator.post(path, &json!({"schema": "{}"})).await.refused(422, "invalid_fields");
+    operator.post(path, &json!({"schema": "{}", "schemaType": "JSON"})).await.refused(422, "invalid_fields");
+}
