@@ -172,7 +172,7 @@ fn hosts_of(podcast: PodcastId, enclosure: &str) -> Vec<(String, bool)> {
 
 impl App {
     /// Keeps what redirects know fresh until the server stops.
-    pub async fn keep_edges_fresh(self: Arc<Self>) {
+    pub(crate) async fn keep_edges_fresh(self: Arc<Self>) {
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,

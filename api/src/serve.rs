@@ -55,11 +55,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves the API on `listener` until `shutdown`, then drains for eight seconds at most.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
     let router = crate::router(Arc::clone(&app));
+    // It ends when the server drains.
+    tokio::spawn(Arc::clone(&app).keep_edges_fresh());
+    serve_router(listener, (app, router), shutdown).await;
+}
+
+/// Serves metrics alone on `listener` (`METRICS_LISTEN`) until `shutdown`.
+pub async fn serve_metrics(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
+    let router = crate::metrics_router(Arc::clone(&app));
     serve_router(listener, (app, router), shutdown).await;
 }
 
 /// Serves any router of the API on `listener` until `shutdown`.
-pub(crate) async fn serve_router(
+async fn serve_router(
     listener: TcpListener,
     (app, router): (Arc<App>, Router),
     shutdown: CancellationToken,
