@@ -1,0 +1,112 @@
+//! How long a killed server takes until it is right again: `cargo bench --bench recovery [rows]`.
+//!
+//! The rows (10,000,000 unless told otherwise) lie in the open days of four accounts. The server is killed the moment
+//! the last record is accepted, and started again; then killed at rest and started again. Right again means: the
+//! downloads are those of all records, and a new listener of every account is counted, for which each unit must have
+//! its state back.
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
+mod support {
+    pub(crate) mod client;
+    pub(crate) mod meter;
+    pub(crate) mod scene;
+    pub(crate) mod server;
+    pub(crate) mod traffic;
+}
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::client::until;
+use support::meter::{Meter, Outcome};
+use support::scene::{Account, REQUESTS, send, serve_feed};
+use support::server::{Fsync, Server};
+use support::traffic::{GROUP, Traffic, first_day};
+use tokio::time::Instant;
+
+const ACCOUNTS: u64 = 4;
+const DAYS: i32 = 3;
+/// Listeners of an account that load at the same time.
+const WIDTH: u64 = 1_000;
+/// Between two looks at what must become right.
+const LOOK: Duration = Duration::from_millis(20);
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Outcome<()> {
+    let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_000);
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let mut all = fill(&data, rows).await?;
+    for (fsync, what) in [(Fsync::AsItIs, "killed under load"), (Fsync::AsItIs, "killed at rest")] {
+        recover(&data, fsync, (what, &mut all)).await?;
+    }
+    if Fsync::both().contains(&Fsync::Slowed) {
+        println!("{}", Fsync::Slowed.name());
+        recover(&data, Fsync::Slowed, ("killed at rest", &mut all)).await?;
+    }
+    Ok(())
+}
+
+/// Sends the rows and kills the server as soon as they are accepted.
+async fn fill(data: &Path, rows: u64) -> Outcome<Vec<(Account, Traffic)>> {
+    let feed = serve_feed().await?;
+    let server = Server::start(data, Fsync::AsItIs).await?;
+    let days = (first_day(DAYS), DAYS);
+    let groups = (rows / GROUP / ACCOUNTS).next_multiple_of(WIDTH);
+    let mut all = Vec::new();
+    for number in 0..ACCOUNTS {
+        let account = Account::new(&server, (&format!("a{number}"), &format!("{feed}/{number}.xml")), days).await?;
+        let traffic = Traffic { podcast: account.podcast.clone(), first: 0, groups, width: WIDTH, days };
+        all.push((account, traffic));
+    }
+    let meter = Meter::start(&server.process())?;
+    send(&server, &all).await?;
+    println!("accepted: {}", meter.used(groups * GROUP * ACCOUNTS)?);
+    server.end(Signal::KILL).await?;
+    Ok(all)
+}
+
+/// Starts the server and waits until everything is right again; adds a listener to every account.
+async fn recover(data: &Path, fsync: Fsync, (what, all): (&str, &mut [(Account, Traffic)])) -> Outcome<()> {
+    let rows: u64 = all.iter().map(|(_, traffic)| traffic.records()).sum();
+    let started = Instant::now();
+    let server = Server::start(data, fsync).await?;
+    let meter = Meter::start(&server.process())?;
+    let ready = started.elapsed();
+    downloads(&server, all).await?;
+    let known = started.elapsed();
+    for (account, traffic) in &mut *all {
+        traffic.groups += 1;
+        let last = Traffic { first: traffic.groups - 1, groups: 1, width: 1, ..traffic.clone() };
+        server.client(Some(&account.key))?.post_lines(REQUESTS, last.lines((0, GROUP))?).await?;
+    }
+    downloads(&server, all).await?;
+    let right = started.elapsed();
+    server.settled().await?;
+    println!(
+        "{what}: answers after {:.2} s, all downloads after {:.2} s, new ones counted after {:.2} s \
+         ({:.0} rows/s); nothing pending after {:.2} s",
+        ready.as_secs_f64(),
+        known.as_secs_f64(),
+        right.as_secs_f64(),
+        u32::try_from(rows).map_or(f64::INFINITY, f64::from) / right.as_secs_f64(),
+        started.elapsed().as_secs_f64(),
+    );
+    println!("  since it answers: {}", meter.used(rows)?);
+    server.end(Signal::KILL).await
+}
+
+/// Waits until each account's downloads and impressions are those of its listeners.
+async fn downloads(server: &Server, all: &[(Account, Traffic)]) -> Outcome<()> {
+    for (account, traffic) in all {
+        let client = server.client(Some(&account.key))?;
+        let (start, _) = traffic.days;
+        until(("every download is counted", LOOK), async || {
+            let found = (account.downloads(&client, start).await?, account.impressions(&client).await?);
+            Ok((found == (traffic.groups, traffic.groups)).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
