@@ -343,3 +343,21 @@ async fn every_public_table_and_column_is_described_and_shown() {
     }
     assert!(query(&context, "SHOW TABLES").await.is_ok());
 }
+
+#[tokio::test]
+async fn every_column_can_be_grouped_sorted_and_counted() {
+    let (harness, lent) = planted(false).await;
+    let context = of(&harness, &lent, Scope::All).await;
+    for table in tables(&harness.store).await.unwrap() {
+        for column in &table.columns {
+            let (table, column) = (table.name, format!("\"{}\"", column.name));
+            for sql in [
+                format!("SELECT {column}, count(*) AS n FROM {table} GROUP BY {column} ORDER BY n DESC, {column}"),
+                format!("SELECT count(DISTINCT {column}), min({column}), max({column}) FROM {table}"),
+            ] {
+                let answer = query(&context, &sql).await;
+                assert!(answer.is_ok(), "{sql}: {answer:?}");
+            }
+        }
+    }
+}
