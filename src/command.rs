@@ -23,6 +23,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs the server; everything is embedded unless a setting says otherwise
+    #[command(after_long_help = crate::settings::described())]
     Serve(ServeArguments),
     /// Plays a day of listeners on a server of its own, until Ctrl-C
     Demo(DemoArguments),

@@ -23,7 +23,7 @@ use crate::command::SettingsArguments;
 use crate::failure::BadUsage;
 
 pub(crate) use self::source::Source;
-pub(crate) use self::table::SETTINGS;
+pub(crate) use self::table::{SETTINGS, described};
 use self::values::Reader;
 
 /// Shortest and longest interval of background work, in seconds.

@@ -72,6 +72,17 @@ pub(crate) fn spec(name: &str) -> Option<&'static SettingSpec> {
     named.or_else(|| SETTINGS.iter().find(|spec| spec.name == "KAFKA_*" && name.starts_with(KAFKA_PREFIX)))
 }
 
+/// Every setting in words, for the help of the command line.
+pub(crate) fn described() -> String {
+    let line = |spec: &SettingSpec| {
+        let SettingSpec { name, default, meaning, works } = spec;
+        let later = if *works { "" } else { "; nothing in this version" };
+        format!("  {name}\n          {meaning} [default: {default}{later}]\n")
+    };
+    let lines: String = SETTINGS.iter().map(line).collect();
+    format!("Settings, from the environment or the file of --config (by the same names):\n{lines}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,7 +59,7 @@ pub(crate) fn seconds(text: &str, range: std::ops::RangeInclusive<u32>) -> Resul
 
 /// A range of addresses; one address alone is a range too.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
-    let alone = || text.parse().map(IpNet::from).ok();
+    let alone = || text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
     let network = IpNet::from_str(text).ok().or_else(alone);
     network.ok_or_else(|| format!("{text} is no range of addresses such as 10.0.0.0/8"))
 }
