@@ -153,7 +153,7 @@ impl Methodology {
             windows.chain([format!("`{}` unless a podcast chooses another", self.default_window)]).collect(),
         );
         part("Threshold", vec![self.threshold.clone()]);
-        part("Filters, in order", owned(&self.filters));
+        part("Filters, the first that applies", vec![self.filters.join(", ")]);
         part("Exclusions", owned(self.exclusions));
         part("Our choices", owned(self.choices));
         let [verified, refused] = self.lists.safe_list;

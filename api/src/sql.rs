@@ -122,3 +122,61 @@ fn refused(error: WorkerError) -> Problem {
         other => Problem::internal(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::ipc::writer::StreamWriter;
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    fn answered() -> WorkerAnswer {
+        let fields = vec![Field::new("n", DataType::Int64, false), Field::new("s", DataType::Utf8, true)];
+        let schema = Arc::new(Schema::new(fields));
+        let columns: Vec<arrow::array::ArrayRef> =
+            vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(StringArray::from(vec![Some("a,b"), None]))];
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        writer.write(&RecordBatch::try_new(schema.clone(), columns).unwrap()).unwrap();
+        WorkerAnswer { stream: writer.into_inner().unwrap().into(), row_count: 2, truncated: true, elapsed_ms: 7 }
+    }
+
+    async fn written(accept: &str) -> (String, Vec<u8>) {
+        let response = write(&answered(), accept, Revision(9)).unwrap();
+        let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+        (kind, to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec())
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_written_as_asked() {
+        let (kind, body) = written("*/*").await;
+        let json: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((kind.as_str(), &json["rows"]), ("application/json", &json!([[1, "a,b"], [2, null]])));
+        assert_eq!(json["columns"], json!([{"name": "n", "type": "bigint"}, {"name": "s", "type": "text"}]));
+        assert_eq!((&json["row_count"], &json["truncated"], &json["elapsed_ms"]), (&json!(2), &json!(true), &json!(7)));
+        let (kind, body) = written("text/csv").await;
+        assert_eq!((kind.as_str(), body.as_slice()), ("text/csv; charset=utf-8", &b"n,s\n1,\"a,b\"\n2,\n"[..]));
+        let (kind, body) = written(ARROW).await;
+        assert_eq!((kind.as_str(), body.as_slice()), (ARROW, &answered().stream[..]));
+    }
+
+    #[test]
+    fn refusals_are_the_authors_or_ours() {
+        let sql = |code: &str| WorkerError::Sql { code: code.to_owned(), message: "words".to_owned() };
+        for (error, code) in [
+            (WorkerError::Overloaded, Code::Overloaded),
+            (WorkerError::Deadline, Code::TooLarge),
+            (WorkerError::Died, Code::TooLarge),
+            (sql("too_large"), Code::TooLarge),
+            (sql("query_memory"), Code::TooLarge),
+            (sql("query_unavailable"), Code::Overloaded),
+            (sql("invalid_fields"), Code::InvalidFields),
+            (sql("query_failed"), Code::InvalidFields),
+        ] {
+            assert_eq!(refused(error).code(), code);
+        }
+    }
+}

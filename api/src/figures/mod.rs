@@ -14,7 +14,7 @@ use castback_rules::interval;
 use castback_rules::rates::{Rate, Sums, ratio};
 use castback_schemas::{Currency, Micros, Money};
 
-use crate::problem::Result;
+use crate::problem::{Code, Result};
 use crate::query::{Ask, Rows};
 
 pub(crate) use question::{Heard, Question};
@@ -36,8 +36,8 @@ pub(crate) struct Figures {
     pub(crate) reach_months: i64,
     /// Impressions whose place in the file is unknown.
     pub(crate) position_unknown: u64,
-    /// Impressions at addresses that tell households apart.
-    pub(crate) usable: u64,
+    /// Impressions at addresses that tell households apart; none where that is too much to count.
+    pub(crate) usable: Option<u64>,
     /// Conversions of the campaign's data sets that nothing is credited for.
     pub(crate) unattributed: u64,
     /// Minor units of the revenue that nobody has verified.
@@ -52,8 +52,14 @@ impl Figures {
     /// Asks for the figures.
     pub(crate) async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
         let statements = question.statements();
-        let [facts, downloads, devices, households, cost, credits, other, converting, unattributed, usable] =
+        let [facts, downloads, devices, households, cost, credits, other, converting, unattributed] =
             ask.all(statements.each_ref().map(String::as_str)).await?;
+        // It alone looks at every request: where those are too many for that, the others still stand.
+        let usable = match ask.one(&question.usable()).await {
+            Ok(usable) => Some(usable.count(0, "usable")),
+            Err(problem) if problem.code() == Code::TooLarge => None,
+            Err(problem) => return Err(problem),
+        };
         let (until, before) = (cost.count(0, "until"), cost.count(0, "before"));
         let spent = question.spent(until, question.spend_at());
         let sums = Sums {
@@ -72,7 +78,7 @@ impl Figures {
             reach_device: devices.count(0, "listeners"),
             reach_months: months(facts.micros(0, "first_us"), facts.micros(0, "last_us"), sums.impressions),
             position_unknown: facts.count(0, "position_unknown"),
-            usable: usable.count(0, "usable"),
+            usable,
             unattributed: unattributed.count(0, "unattributed_conversions"),
             unverified: credits.int(0, "unverified_minor"),
             pacing: question.pacing(spent),
@@ -97,7 +103,8 @@ impl Figures {
     /// The share of impressions at usable addresses: neither in a data centre nor shared by more
     /// than 10 listeners of that day.
     pub(crate) fn usable_share(&self) -> Rate {
-        let (usable, all) = (self.usable, self.sums.impressions);
+        let Some(usable) = self.usable else { return Rate::default() };
+        let all = self.sums.impressions;
         let interval = interval::wilson(usable, all);
         Rate {
             value: ratio(real(usable), real(all)),

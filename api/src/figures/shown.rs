@@ -13,7 +13,11 @@ use crate::render::{Figure, Value};
 pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
     let thin = if figures.thin() { "thin: fewer than 10 conversions" } else { "" };
     let money = |amount| Value::Money(Money { amount, currency: question.currency });
-    let minor = format!("{} minor units", question.currency);
+    let currency = question.currency.code();
+    let major = |rate: Rate| {
+        let of = |amount: Option<f64>| amount.map(|amount| amount / question.major());
+        Rate { value: of(rate.value), low: of(rate.low), high: of(rate.high) }
+    };
     let sums = &figures.sums;
     let reach = match figures.reach_months {
         0 | 1 => String::new(),
@@ -42,11 +46,11 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         plain("Visits", credits(sums.visits_micro), "", question.part(Part::Visits)),
         plain("Leads", credits(sums.leads_micro), "", question.part(Part::Leads)),
         plain("Unattributed conversions", count(figures.unattributed), "", question.unattributed()),
-        rate("CPM", sums.cpm(), &minor, question.cpm_rate()),
-        rate("CPA", sums.cpa(), &minor, question.cost_per(Part::Conversions)),
-        rate("CPV", sums.cpv(), &minor, question.cost_per(Part::Visits)),
-        rate("CPL", sums.cpl(), &minor, question.cost_per(Part::Leads)),
-        rate("Average order value", sums.aov(), &minor, question.order_value()),
+        rate("CPM", major(sums.cpm()), currency, question.cpm_rate()),
+        rate("CPA", major(sums.cpa()), currency, question.cost_per(Part::Conversions)),
+        rate("CPV", major(sums.cpv()), currency, question.cost_per(Part::Visits)),
+        rate("CPL", major(sums.cpl()), currency, question.cost_per(Part::Leads)),
+        rate("Average order value", major(sums.aov()), currency, question.order_value()),
         percent("Usable addresses", figures.usable_share(), "of the impressions", question.usable_share()),
     ]
 }

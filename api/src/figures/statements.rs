@@ -43,7 +43,7 @@ impl Part {
 
 impl Question {
     /// Every sum, in the order of [`super::Figures::read`].
-    pub(super) fn statements(&self) -> [String; 10] {
+    pub(super) fn statements(&self) -> [String; 9] {
         let (delivered, credited) = (self.delivered(), self.credited());
         let facts = format!(
             "SELECT count(*) AS impressions, coalesce(sum(CASE WHEN position_unknown THEN 1 ELSE 0 END), 0) AS position_unknown, \
@@ -64,7 +64,6 @@ impl Question {
             other,
             self.converting(),
             self.unattributed(),
-            self.usable(),
         ]
     }
 
@@ -199,10 +198,11 @@ impl Question {
             self.to.plus(castback_schemas::time::DAY),
         );
         format!(
-            "SELECT count(*) AS usable FROM (SELECT household, {DAY} AS day FROM {}) AS d \
-             JOIN (SELECT household, day FROM (SELECT DISTINCT household, listener, {DAY} AS day FROM requests WHERE {days}) AS l \
+            "SELECT count(*) AS usable FROM (SELECT household, {DAY} AS day FROM {delivered}) AS d \
+             JOIN (SELECT household, day FROM (SELECT DISTINCT household, listener, {DAY} AS day FROM requests WHERE {days} \
+             AND household IN (SELECT household FROM {delivered})) AS l \
              GROUP BY household, day HAVING count(*) <= {MAX_SHARED}) AS r ON d.household = r.household AND d.day = r.day",
-            self.delivered()
+            delivered = self.delivered()
         )
     }
 
@@ -274,24 +274,29 @@ impl Question {
         format!("(CAST(occurred_at AS BIGINT) - {}) / {step}", self.from.0)
     }
 
-    /// Spend per thousand impressions.
+    /// Spend per thousand impressions, in major units like the next two.
     pub(crate) fn cpm_rate(&self) -> String {
-        quotient(&self.spend(), &self.impressions(), "* 1000.0 ")
+        quotient(&self.spend(), &self.impressions(), ("* 1000.0 ", self.major()))
     }
 
     /// Spend per credited part.
     pub(crate) fn cost_per(&self, part: Part) -> String {
-        quotient(&self.spend(), &self.part_micro(part), "* 1000000.0 ")
+        quotient(&self.spend(), &self.part_micro(part), ("* 1000000.0 ", self.major()))
     }
 
     /// Revenue per order.
     pub(crate) fn order_value(&self) -> String {
-        quotient(&self.revenue(), &self.part_micro(Part::Orders), "* 1000000.0 ")
+        quotient(&self.revenue(), &self.part_micro(Part::Orders), ("* 1000000.0 ", self.major()))
+    }
+
+    /// Minor units of a major one.
+    pub(super) fn major(&self) -> f64 {
+        f64::from(10_u32.pow(self.currency.decimals()))
     }
 
     /// Revenue per spend.
     pub(crate) fn roas(&self) -> String {
-        quotient(&self.revenue(), &self.spend(), "")
+        quotient(&self.revenue(), &self.spend(), WHOLE)
     }
 
     /// Revenue less spend, per spend.
@@ -299,22 +304,22 @@ impl Question {
         let (revenue, spend) = (self.revenue(), self.spend());
         let gain =
             format!("SELECT r.revenue_minor - s.spend_minor AS gain FROM ({revenue}) AS r CROSS JOIN ({spend}) AS s");
-        quotient(&gain, &spend, "")
+        quotient(&gain, &spend, WHOLE)
     }
 
     /// Converting households per household reached.
     pub(crate) fn conversion_rate(&self) -> String {
-        quotient(&self.converting(), &self.reach("household"), "")
+        quotient(&self.converting(), &self.reach("household"), WHOLE)
     }
 
     /// Impressions per listener.
     pub(crate) fn frequency(&self) -> String {
-        quotient(&self.impressions(), &self.reach("listener"), "")
+        quotient(&self.impressions(), &self.reach("listener"), WHOLE)
     }
 
     /// The share of impressions at usable addresses.
     pub(crate) fn usable_share(&self) -> String {
-        quotient(&self.usable(), &self.impressions(), "")
+        quotient(&self.usable(), &self.impressions(), WHOLE)
     }
 }
 
@@ -325,10 +330,13 @@ fn half_even(n: &str, d: i64) -> String {
     )
 }
 
-/// The quotient of two statements of one value; null where the second is 0.
-fn quotient(above: &str, below: &str, scale: &str) -> String {
+/// A quotient as it is.
+const WHOLE: (&str, f64) = ("", 1.0);
+
+/// The quotient of two statements of one value, in units of the last; null where the second is 0.
+fn quotient(above: &str, below: &str, (scale, unit): (&str, f64)) -> String {
     format!(
-        "SELECT CAST(a.x AS DOUBLE) {scale}/ NULLIF(CAST(b.x AS DOUBLE), 0.0) AS quotient \
+        "SELECT CAST(a.x AS DOUBLE) {scale}/ NULLIF(CAST(b.x AS DOUBLE), 0.0) / {unit:.1} AS quotient \
          FROM ({above}) AS a(x) CROSS JOIN ({below}) AS b(x)"
     )
 }

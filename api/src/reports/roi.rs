@@ -156,7 +156,7 @@ async fn models(making: &Making<'_>, (figures, question): (&Figures, &Question))
         Column::money("Revenue"),
         Column::number("ROAS"),
         Column::number("ROI"),
-        Column::number("CPA (minor units)"),
+        Column::number(format!("CPA ({})", question.currency)),
         Column::number("ROAS low"),
         Column::number("ROAS high"),
     ];

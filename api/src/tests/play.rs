@@ -138,6 +138,11 @@ impl Bench {
 }
 
 impl Play {
+    /// One impression more.
+    pub(super) fn later(&self) -> Vec<(Table, Vec<Row>)> {
+        vec![(Table::AdDeliveries, vec![delivery(self, (5, "24T09:00"), (1, 1), [true, true, true])])]
+    }
+
     /// 3 impressions by UTC day (of them 2 by last touch) and one by first touch only; 13 requests
     /// counted, 1 filtered; 5 conversions: 100 USD, nobody's, 20 USD taken back, 30 EUR, a visit.
     fn rows(&self) -> Vec<(Table, Vec<Row>)> {

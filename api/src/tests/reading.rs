@@ -225,3 +225,59 @@ async fn conversions_come_page_by_page_with_their_credit() {
     account.get("/v1/conversions?cursor=x").await.refused(422, "invalid_fields");
     assert!(NAME.starts_with('='), "the name is one that a spreadsheet would run");
 }
+
+/// The data of the next event of a stream.
+async fn event(body: &mut axum::body::Body) -> Option<Value> {
+    use http_body_util::BodyExt;
+    loop {
+        let frame = tokio::time::timeout(std::time::Duration::from_mins(1), body.frame()).await.unwrap()?.unwrap();
+        let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+        if let Some(data) = text.lines().find_map(|line| line.strip_prefix("data: ")) {
+            return Some(serde_json::from_str(data).unwrap());
+        }
+    }
+}
+
+async fn streamed(account: &Account<'_>, path: &str) -> axum::body::Body {
+    let request = http::Request::get(path)
+        .header("authorization", format!("Bearer {}", account.key))
+        .header("accept", "text/event-stream")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(account.bench.router.clone(), request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    response.into_body()
+}
+
+#[tokio::test]
+async fn a_stream_tells_what_changed_and_ends_with_the_server() {
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("stream").await;
+    let follow = tokio::spawn(crate::query::follow(bench.app.clone(), bench.app.stopping.clone()));
+    let mut body = streamed(&account, &format!("/v1/campaigns/{}/performance", play.campaign)).await;
+    assert_eq!(event(&mut body).await.unwrap()["impressions"], 3);
+    account.commit(play.later()).await;
+    assert_eq!(event(&mut body).await.unwrap()["impressions"], 4);
+    bench.app.stopping.cancel();
+    assert_eq!(event(&mut body).await, None);
+    follow.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_operator_looks_into_a_topic() {
+    let bench = Bench::new().await;
+    let (operator, account) = (bench.operator().await, bench.sign_up("sender").await);
+    let mut body = streamed(&operator, "/v1/topics/app-events/records").await;
+    let sent =
+        json!({"events": [{"id": "e1", "type": "page_view", "occurred_at": "2026-11-24T09:00:00Z", "user_id": "u"}]});
+    assert_eq!(account.post("/v1/events", &sent).await.is(202).json()["accepted"], 1);
+    let record = event(&mut body).await.unwrap();
+    assert_eq!((&record["topic"], &record["account_id"]), (&json!("app-events"), &json!(account.id)));
+    assert_eq!(
+        (&record["value"]["event_id"], &record["value"]["occurred_at"]),
+        (&json!("e1"), &json!("2026-11-24T09:00:00Z"))
+    );
+    bench.app.stopping.cancel();
+    assert_eq!(event(&mut body).await, None);
+}
