@@ -31,6 +31,8 @@ pub(crate) struct KeyRings {
     /// None: the key has died.
     months: moka::sync::Cache<Month, Option<HashKey>>,
     touched: Mutex<BTreeMap<Month, Micros>>,
+    /// What the catalogue said last: what redirects see is written on while it is away.
+    last: Mutex<BTreeMap<Month, Option<HashKey>>>,
 }
 
 impl Default for KeyRings {
@@ -39,6 +41,7 @@ impl Default for KeyRings {
             accounts: moka::sync::Cache::builder().max_capacity(MAX_ACCOUNTS).time_to_live(KEPT).build(),
             months: moka::sync::Cache::builder().max_capacity(MAX_MONTHS).time_to_live(KEPT).build(),
             touched: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 }
@@ -70,11 +73,16 @@ impl KeyRings {
         if let Some(key) = self.months.get(&month) {
             return Ok(key);
         }
-        let key = match catalogue.month_key(month).await? {
-            MonthKey::Alive(key) => Some(HashKey::from_bytes(key.0)),
-            MonthKey::Dead => None,
+        let key = match catalogue.month_key(month).await {
+            Ok(MonthKey::Alive(key)) => Some(HashKey::from_bytes(key.0)),
+            Ok(MonthKey::Dead) => None,
+            Err(error) => {
+                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&month).cloned();
+                return last.filter(|_| error.retryable()).ok_or_else(|| error.into());
+            }
         };
         self.months.insert(month, key.clone());
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(month, key.clone());
         Ok(key)
     }
 

@@ -75,13 +75,18 @@ impl<K: Eq + Hash> Buckets<K> {
         if all.len() >= MAX_BUCKETS {
             all.retain(|_, full_at| *full_at > now);
         }
-        let room = all.len() < MAX_BUCKETS || all.contains_key(&caller);
-        let full_at = all.get(&caller).copied().unwrap_or(now).max(now).saturating_add(cost);
+        if all.len() >= MAX_BUCKETS && !all.contains_key(&caller) {
+            return Err(self.refused(unit));
+        }
+        let bucket = all.entry(caller).or_insert(now);
+        // A clock that was set back must not keep anybody out for longer than an empty bucket does.
+        *bucket = (*bucket).clamp(now, now.saturating_add(capacity));
+        let full_at = bucket.saturating_add(cost);
         let over = full_at.saturating_sub(now).saturating_sub(capacity);
-        if over > 0 || !room {
+        if over > 0 {
             return Err(self.refused(over.max(unit)));
         }
-        all.insert(caller, full_at);
+        *bucket = full_at;
         let used = full_at - now;
         Ok(Left { units: (capacity - used) / unit, full_in: seconds_up(used) })
     }
@@ -158,6 +163,15 @@ mod tests {
         assert_eq!(buckets.take("a", 10, NOW.plus(1_000_000)).unwrap(), Left { units: 0, full_in: 3 });
         assert_eq!(buckets.take("b", 1, NOW).unwrap().units, 29, "others have their own");
         assert_eq!(buckets.take("a", 1, NOW.plus(9_000_000)).unwrap().units, 29);
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_nobody_out() {
+        let buckets = buckets();
+        buckets.take("a", 30, NOW).unwrap();
+        let earlier = NOW.plus(-3_600_000_000);
+        assert!(buckets.take("a", 1, earlier).is_err());
+        assert_eq!(buckets.take("a", 1, earlier.plus(3_000_000)).unwrap().units, 29);
     }
 
     #[test]

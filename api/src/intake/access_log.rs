@@ -45,7 +45,7 @@ impl Log {
 
     fn seen(&self, line: &str, numbers: &mut LineNumbers) -> Result<Seen, Refusal> {
         let read = LogLine::parse(line).map_err(|error| Refusal::malformed(&error))?;
-        Edge::check_time(read.occurred_at)?;
+        Edge::check_time("time", read.occurred_at)?;
         Ok(Seen {
             id: line_id(&self.key, self.podcast, line, numbers.number(line)),
             podcast: self.podcast,

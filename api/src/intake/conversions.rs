@@ -217,7 +217,7 @@ fn time(text: &str) -> Result<Micros, Refusal> {
             _ => return Err(expected()),
         },
     };
-    Edge::check_time(at)?;
+    Edge::check_time("timestamp", at)?;
     Ok(at)
 }
 

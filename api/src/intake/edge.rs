@@ -75,8 +75,8 @@ impl Edge {
     }
 
     /// Refuses times that can't be meant.
-    pub(crate) fn check_time(at: Micros) -> Result<(), Refusal> {
-        if at < EARLIEST { Err(Refusal::invalid("occurred_at", "expected a time after 1999")) } else { Ok(()) }
+    pub(crate) fn check_time(field: &str, at: Micros) -> Result<(), Refusal> {
+        if at < EARLIEST { Err(Refusal::invalid(field, "expected a time after 1999")) } else { Ok(()) }
     }
 
     /// The lists that judge what happened at `at`.

@@ -128,7 +128,7 @@ impl Post {
                 return Err(Refusal::invalid(field, &format!("expected {least} to {most} bytes")));
             }
         }
-        Edge::check_time(raw.occurred_at)?;
+        Edge::check_time("occurred_at", raw.occurred_at)?;
         let session_id = raw.session_id.map(|session| self.hash("session", &session));
         let user = raw.user_id.map(|user| self.hash("user", &user)).or_else(|| session_id.clone());
         let user = user.ok_or_else(|| Refusal::invalid("user_id", "expected user_id or session_id"))?;

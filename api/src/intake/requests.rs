@@ -200,7 +200,7 @@ fn check(raw: RawRequest, default: Option<PodcastId>) -> Result<Seen, Refusal> {
     if !(100..=599).contains(&raw.status) {
         return Err(Refusal::invalid("status", "expected an HTTP status"));
     }
-    Edge::check_time(raw.occurred_at)?;
+    Edge::check_time("occurred_at", raw.occurred_at)?;
     let ads = ads(raw.ads)?;
     let user_agent = raw.user_agent.filter(|text| !text.is_empty());
     Ok(Seen {
