@@ -112,7 +112,10 @@ async fn words_lead_to_one_campaign() {
     let path = format!("/v1/campaigns/{second}/attribution");
     account.put(&path, &json!({"promo_codes": ["AUTUMN"]})).await.refused(409, "in_use");
     other.put(&format!("/v1/campaigns/{foreign}/attribution"), &json!({"promo_codes": ["AUTUMN"]})).await.is(200);
-    other.put(&format!("/v1/campaigns/{foreign}/attribution"), &json!({"vanity_slug": "POD"})).await.refused(409, "in_use");
+    other
+        .put(&format!("/v1/campaigns/{foreign}/attribution"), &json!({"vanity_slug": "POD"}))
+        .await
+        .refused(409, "in_use");
 }
 
 #[tokio::test]

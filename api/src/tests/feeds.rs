@@ -56,10 +56,14 @@ async fn a_feed_is_connected_with_its_episodes() {
 async fn addresses_that_are_nobodys_business_are_refused_in_one_text() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;
-    for url in ["file:///etc/passwd", "ftp://media.example/feed.xml", "data:text/xml,x", "not a url", "http://me@10.0.0.1/"] {
+    for url in
+        ["file:///etc/passwd", "ftp://media.example/feed.xml", "data:text/xml,x", "not a url", "http://me@10.0.0.1/"]
+    {
         account.post("/v1/podcasts", &json!({"feed_url": url})).await.refused(422, "invalid_fields");
     }
-    for host in ["10.0.0.1", "[::1]", "169.254.169.254", "0x0a000002", "[fd00::1]", "172.16.0.1:22", "[::ffff:10.0.0.3]"] {
+    for host in
+        ["10.0.0.1", "[::1]", "169.254.169.254", "0x0a000002", "[fd00::1]", "172.16.0.1:22", "[::ffff:10.0.0.3]"]
+    {
         let podcast = account.post("/v1/podcasts", &json!({"feed_url": format!("http://{host}/feed.xml")})).await;
         let podcast = podcast.is(201).json();
         assert_eq!((&podcast["status"], &podcast["title"]), (&json!("failing"), &Value::Null), "{host}");

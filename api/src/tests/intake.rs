@@ -71,8 +71,14 @@ async fn listeners_and_households_are_hashed_under_the_month() {
     assert_ne!(of("a", "household"), of("d", "household"), "months have keys of their own");
     assert_eq!(of("a", "household"), of("e", "household"));
     assert_eq!(of("e", "listener_previous").as_str().map(str::len), Some(32), "the first day of a month");
-    assert_eq!((of("d", "listener_previous"), of("e", "listener_previous") == of("d", "listener")), (Value::Null, true));
-    assert_eq!((of("f", "network"), of("g", "network"), of("h", "network")), (json!("unknown"), json!("datacentre"), json!("other")));
+    assert_eq!(
+        (of("d", "listener_previous"), of("e", "listener_previous") == of("d", "listener")),
+        (Value::Null, true)
+    );
+    assert_eq!(
+        (of("f", "network"), of("g", "network"), of("h", "network")),
+        (json!("unknown"), json!("datacentre"), json!("other"))
+    );
     assert_ne!(of("f", "household"), of("a", "household"));
     assert_eq!((of("h", "safe_listed"), of("a", "safe_listed")), (json!(true), json!(false)));
     assert_eq!(of("a", "household"), of("i", "household"), "the future counts as now");
@@ -103,7 +109,11 @@ async fn the_bad_are_named_and_the_good_go_on() {
         bad[field] = value;
         let batch = json!([record(&podcast, "x"), bad, record(&podcast, "y")]);
         let answer = account.post("/v1/listener-requests", &batch).await.is(202).json();
-        assert_eq!((&answer["accepted"], &answer["rejected"].as_array().unwrap().len()), (&json!(2), &1), "{field}: {answer}");
+        assert_eq!(
+            (&answer["accepted"], &answer["rejected"].as_array().unwrap().len()),
+            (&json!(2), &1),
+            "{field}: {answer}"
+        );
         let rejected = &answer["rejected"][0];
         assert_eq!((&rejected["index"], &rejected["code"]), (&json!(1), &json!(code)), "{field}: {answer}");
         assert!(rejected["detail"].as_str().unwrap().len() <= 200);
@@ -124,7 +134,8 @@ async fn a_batch_of_lines_and_a_podcast_for_all() {
     without.as_object_mut().unwrap().remove("podcast_id");
     let lines = format!("{}\r\n\n{{not json\n{without}\n", record(&podcast, "1"));
     let path = format!("POST /v1/listener-requests?podcast_id={podcast}");
-    let answer = account.call(&path, &[("content-type", "application/x-ndjson; charset=utf-8")], lines).await.is(202).json();
+    let answer =
+        account.call(&path, &[("content-type", "application/x-ndjson; charset=utf-8")], lines).await.is(202).json();
     assert_eq!((&answer["accepted"], &answer["rejected"][0]["index"]), (&json!(2), &json!(1)), "{answer}");
 }
 
@@ -180,7 +191,8 @@ async fn a_large_batch_is_one_answer_and_many_appends() {
     let lines: Vec<String> = (0..20_000).map(|number| record(&podcast, &format!("r-{number}")).to_string()).collect();
     let body = lines.join("\n");
     assert!(body.len() > 4 << 20);
-    let answer = account.call("POST /v1/listener-requests", &[("content-type", "application/x-ndjson")], body).await.is(202);
+    let answer =
+        account.call("POST /v1/listener-requests", &[("content-type", "application/x-ndjson")], body).await.is(202);
     assert_eq!(answer.json(), json!({"accepted": 20_000, "rejected": []}));
     let values = bench.values(Topic::ListenerRequests).await;
     let in_order = values.iter().enumerate().all(|(number, value)| value["event_id"] == format!("r-{number}"));
@@ -216,11 +228,15 @@ async fn events_carry_no_end_users_id_and_no_readable_properties() {
     let values = bench.values(Topic::AppEvents).await;
     assert_eq!(values[0]["user"], values[1]["user"]);
     assert_eq!(values[2]["user"], values[2]["session_id"], "a session stands for an unknown user");
-    assert_eq!((records[0].key.as_ref(), &values[0]["page"]), (values[0]["user"].as_str().unwrap().as_bytes(), &json!("/cart")));
+    assert_eq!(
+        (records[0].key.as_ref(), &values[0]["page"]),
+        (values[0]["user"].as_str().unwrap().as_bytes(), &json!("/cart"))
+    );
     let key = bench.app.catalogue.account_key(account.id.parse().unwrap()).await.unwrap();
     let key = castback_schemas::edge::HashKey::from_bytes(key.0);
     let sealed = values[0]["properties"].as_str().unwrap();
-    let sealed: Vec<u8> = (0..sealed.len()).step_by(2).map(|at| u8::from_str_radix(&sealed[at..at + 2], 16).unwrap()).collect();
+    let sealed: Vec<u8> =
+        (0..sealed.len()).step_by(2).map(|at| u8::from_str_radix(&sealed[at..at + 2], 16).unwrap()).collect();
     let opened = castback_schemas::edge::seal::open(&key, b"1", &sealed).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&opened).unwrap(), json!({"note": "kanarienvogel"}));
 }

@@ -18,7 +18,11 @@ async fn the_same_call_again_answers_the_same_and_does_nothing() {
     create(&account, "key-1", "Two").await.refused(422, "idempotency_mismatch");
     let elsewhere = account.call("POST /v1/podcasts", &[JSON, ("idempotency-key", "key-1")], "{}").await;
     elsewhere.refused(422, "idempotency_mismatch");
-    assert_ne!(create(&other, "key-1", "One").await.is(201).json()["id"], first.json()["id"], "keys are an account's own");
+    assert_ne!(
+        create(&other, "key-1", "One").await.is(201).json()["id"],
+        first.json()["id"],
+        "keys are an account's own"
+    );
     assert_eq!(account.get("/v1/campaigns").await.json()["items"].as_array().unwrap().len(), 1);
     bench.clock.advance(DAY + 1);
     assert_ne!(create(&account, "key-1", "One").await.is(201).json()["id"], first.json()["id"]);

@@ -40,7 +40,10 @@ async fn a_value_is_kept_exactly_or_not_at_all() {
     let values = bench.values(Topic::Conversions).await;
     let kept: Vec<(&str, i64)> =
         values.iter().map(|value| (value["id"].as_str().unwrap(), value["value_minor"].as_i64().unwrap())).collect();
-    assert_eq!(kept, [("exact", 1_999), ("large", 9_007_199_254_740_993), ("yen", 1_980), ("refund", -1_999), ("zeros", 1_999)]);
+    assert_eq!(
+        kept,
+        [("exact", 1_999), ("large", 9_007_199_254_740_993), ("yen", 1_980), ("refund", -1_999), ("zeros", 1_999)]
+    );
 }
 
 #[tokio::test]

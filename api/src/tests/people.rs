@@ -11,7 +11,8 @@ async fn sign_up_key_and_profile() {
     assert_eq!(me.json()["email"], "ada@listeners.example");
     assert_eq!((&me.json()["subscription_tier"], &me.json()["operator"]), (&json!("free"), &json!(false)));
     assert!(!me.text().contains(&account.key), "a key is shown once");
-    let renamed = account.patch("/v1/users/me", &json!({"name": "Ada", "operator": true, "account_id": "x"})).await.is(200);
+    let renamed =
+        account.patch("/v1/users/me", &json!({"name": "Ada", "operator": true, "account_id": "x"})).await.is(200);
     assert_eq!((&renamed.json()["name"], &renamed.json()["operator"]), (&json!("Ada"), &json!(false)));
     assert_eq!(renamed.json()["account_id"], json!(account.id));
 }
@@ -82,10 +83,12 @@ async fn a_publishable_key_sends_events_from_its_origins_only() {
         account.post("/v1/users/me/api-keys", &json!({"origins": bad})).await.refused(422, "invalid_fields");
     }
     let wanted = json!({"origins": ["https://app.example"]});
-    let key = account.post("/v1/users/me/api-keys", &wanted).await.is(201).json()["api_key"].as_str().unwrap().to_owned();
+    let key =
+        account.post("/v1/users/me/api-keys", &wanted).await.is(201).json()["api_key"].as_str().unwrap().to_owned();
     assert!(key.starts_with("cb_pub_"), "{key}");
     let bearer = format!("Bearer {key}");
-    let event = json!([{"id": "1", "type": "click", "occurred_at": "2026-11-24T09:00:00Z", "session_id": "s"}]).to_string();
+    let event =
+        json!([{"id": "1", "type": "click", "occurred_at": "2026-11-24T09:00:00Z", "session_id": "s"}]).to_string();
     let from = async |origin: &str| {
         let headers = [JSON, ("authorization", bearer.as_str()), ("origin", origin)];
         bench.call("POST /v1/events", &headers, event.clone()).await
@@ -176,8 +179,11 @@ async fn who_is_erased_is_nobody_any_more() {
 async fn pages_of_the_origins_set_may_call() {
     let bench = Bench::new().await;
     let preflight = async |path: &str, origin: &str| {
-        let headers =
-            [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization")];
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization"),
+        ];
         bench.call(&format!("OPTIONS {path}"), &headers, "").await.is(200)
     };
     let allowed = preflight("/v1/campaigns", "https://dash.example").await;

@@ -13,7 +13,10 @@ async fn what_is_not_there_and_what_can_not_be_read() {
     account.get("/v1/campaigns/no-such-id").await.refused(404, "not_found");
     account.call("PUT /v1/podcasts", &[], "").await.refused(405, "method_not_allowed");
     account.call("POST /v1/podcasts", &[JSON], "{\"feed_url\": ").await.refused(400, "malformed_body");
-    account.call("POST /v1/podcasts", &[("content-type", "text/plain")], "x").await.refused(415, "unsupported_media_type");
+    account
+        .call("POST /v1/podcasts", &[("content-type", "text/plain")], "x")
+        .await
+        .refused(415, "unsupported_media_type");
     account.post("/v1/podcasts", &json!({"feed_url": 7})).await.refused(422, "invalid_fields");
     account.get("/v1/podcasts?limit=many").await.refused(422, "invalid_fields");
     account.get("/v1/podcasts?limit=0").await.refused(422, "invalid_fields");
@@ -62,7 +65,10 @@ async fn bodies_are_capped_as_sent_and_as_decoded() {
     post("zstd", zstd::encode_all(&vec![b'\n'; 64 << 20][..], 1).unwrap()).await.refused(413, "too_large");
     post("zstd", zstd::encode_all(&b"\n"[..], 1).unwrap()).await.is(202);
     post("br", Vec::new()).await.refused(415, "unsupported_media_type");
-    account.call("POST /v1/listener-requests", &[("content-type", "image/png")], "x").await.refused(415, "unsupported_media_type");
+    account
+        .call("POST /v1/listener-requests", &[("content-type", "image/png")], "x")
+        .await
+        .refused(415, "unsupported_media_type");
     account.call("POST /v1/listener-requests", &[], "x").await.refused(415, "unsupported_media_type");
 }
 
@@ -154,6 +160,9 @@ async fn metrics_are_the_operators_and_hold_no_ids() {
     account.get("/metrics").await.refused(403, "forbidden");
     bench.call("GET /metrics", &[], "").await.refused(401, "unauthenticated");
     let text = bench.operator().await.get("/metrics").await.is(200).text();
-    assert!(text.contains("castback_http_requests_total{class=\"2xx\",method=\"GET\",route=\"/v1/users/me\"} 1"), "{text}");
+    assert!(
+        text.contains("castback_http_requests_total{class=\"2xx\",method=\"GET\",route=\"/v1/users/me\"} 1"),
+        "{text}"
+    );
     assert!(text.contains("castback_user_created_total 1") && !text.contains(&account.id));
 }

@@ -55,7 +55,9 @@ async fn a_prefix_leads_to_hosts_of_the_podcast_only_and_is_seen() {
     let (podcast, _) = connected(&bench).await;
     let path = format!("/e/{podcast}/media.example/1.mp3?source=a%20b");
     for method in ["GET", "HEAD"] {
-        let answer = visit(&bench, &format!("{method} {path}"), &[("user-agent", "Pod/1.0"), ("range", "bytes=0-")]).await.is(302);
+        let answer = visit(&bench, &format!("{method} {path}"), &[("user-agent", "Pod/1.0"), ("range", "bytes=0-")])
+            .await
+            .is(302);
         assert_eq!(answer.header("location"), "https://media.example/1.mp3?source=a%20b");
     }
     for path in [
@@ -70,7 +72,10 @@ async fn a_prefix_leads_to_hosts_of_the_podcast_only_and_is_seen() {
     flushed(&mut bench).await;
     let values = bench.values(Topic::ListenerRequests).await;
     assert_eq!(values.len(), 2);
-    assert_eq!((&values[0]["source"], &values[0]["method"], &values[1]["method"]), (&json!("prefix"), &json!("GET"), &json!("HEAD")));
+    assert_eq!(
+        (&values[0]["source"], &values[0]["method"], &values[1]["method"]),
+        (&json!("prefix"), &json!("GET"), &json!("HEAD"))
+    );
     assert_eq!(values[0]["enclosure_url"], "https://media.example/1.mp3?source=a%20b");
     assert_eq!((&values[0]["user_agent"], &values[0]["network"]), (&json!("Pod/1.0"), &json!("other")));
     assert!(values[0].get("bytes_sent").is_none_or(Value::is_null), "a redirect sees no bytes");
@@ -102,9 +107,15 @@ async fn a_vanity_address_and_a_pixel_leave_conversions() {
     let values = bench.values(Topic::Conversions).await;
     assert_eq!(values.len(), 3, "{values:?}");
     let [vanity, order, lead] = &values[..] else { panic!("{values:?}") };
-    assert_eq!((&vanity["event_type"], &vanity["source"], &vanity["vanity_slug"]), (&json!("visit"), &json!("vanity"), &json!("welcome-pod")));
+    assert_eq!(
+        (&vanity["event_type"], &vanity["source"], &vanity["vanity_slug"]),
+        (&json!("visit"), &json!("vanity"), &json!("welcome-pod"))
+    );
     assert_eq!((&vanity["referrer"], &vanity["verified"]), (&json!("https://social.example/"), &json!(true)));
-    assert_eq!((&order["event_id"], &order["value_minor"], &order["verified"]), (&json!("shop/order-1"), &json!(1_250), &json!(false)));
+    assert_eq!(
+        (&order["event_id"], &order["value_minor"], &order["verified"]),
+        (&json!("shop/order-1"), &json!(1_250), &json!(false))
+    );
     assert_eq!((&order["campaign_id"], &order["source"]), (&json!(campaign), &json!("pixel")));
     assert_eq!(lead["data_set_id"], "shop", "the campaign's first data set");
     assert_eq!(order["households"].as_array().unwrap().len(), 3);

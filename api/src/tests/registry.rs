@@ -14,7 +14,8 @@ async fn topics_are_registered_and_read_by_id_version_and_text() {
     assert_eq!((&latest["version"], &latest["subject"]), (&json!(1), &json!("conversions-value")));
     let by_id = account.get(&format!("/registry/schemas/ids/{}", latest["id"])).await.is(200).json();
     assert_eq!(by_id["schema"], Topic::Conversions.spec().schema);
-    let found = account.post("/registry/subjects/conversions-value", &json!({"schema": latest["schema"]})).await.is(200);
+    let found =
+        account.post("/registry/subjects/conversions-value", &json!({"schema": latest["schema"]})).await.is(200);
     assert_eq!(found.json()["id"], latest["id"]);
     for (path, error_code) in [
         ("/registry/subjects/nothing-value/versions", 40_401),
@@ -36,7 +37,10 @@ async fn a_version_must_be_compatible_with_all_and_an_operators() {
     let body = |schema: &Value| json!({"schema": schema.to_string(), "schemaType": "AVRO"});
     account.post(path, &body(&schema)).await.refused(403, "forbidden");
     let known = operator.post(path, &body(&schema)).await.is(200).json();
-    schema["fields"].as_array_mut().unwrap().push(json!({"name": "extra", "type": ["null", "string"], "default": null}));
+    schema["fields"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "extra", "type": ["null", "string"], "default": null}));
     let grown = operator.post(path, &body(&schema)).await.is(200).json();
     assert_ne!(grown["id"], known["id"]);
     assert_eq!(account.get(path).await.json(), json!([1, 2]));

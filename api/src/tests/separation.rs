@@ -21,9 +21,16 @@ async fn another_accounts_id_is_not_found_on_any_route() {
         for method in operations.as_object().unwrap().keys().filter(|name| name.len() <= 6) {
             for id in [podcast.as_str(), campaign.as_str(), key] {
                 let line = format!("{} {}", method.to_uppercase(), filled(path, id));
-                let answer = stranger.call(&line, &[JSON], r#"{"name": "mine", "promo_codes": ["MINE"], "window": "utc_day"}"#).await;
+                let answer = stranger
+                    .call(&line, &[JSON], r#"{"name": "mine", "promo_codes": ["MINE"], "window": "utc_day"}"#)
+                    .await;
                 asked += 1;
-                assert!(matches!(answer.status.as_u16(), 404 | 405 | 422), "{line}: {} {}", answer.status, answer.text());
+                assert!(
+                    matches!(answer.status.as_u16(), 404 | 405 | 422),
+                    "{line}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
                 assert!(!answer.text().contains("kanarienvogel"), "{line}: {}", answer.text());
             }
         }
