@@ -19,6 +19,8 @@ mod demo;
 mod failure;
 mod logging;
 mod random;
+#[cfg(test)]
+mod readme;
 mod serve;
 mod settings;
 mod show;

@@ -61,6 +61,12 @@ impl Connection {
         Ok(self.http.post(&path, (JSON, body.to_string().into()), accept).await?)
     }
 
+    /// Posts JSON to `path`, about one account: the one asked for, else the caller's own.
+    pub(crate) async fn post_one(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        let path = self.account.as_ref().map_or_else(|| path.to_owned(), |account| about(path, account));
+        Ok(self.http.post(&path, (JSON, body.to_string().into()), JSON).await?)
+    }
+
     /// The client underneath, for what is about nobody's account.
     pub(crate) fn http(&self) -> &ServerClient {
         &self.http
@@ -72,8 +78,7 @@ impl Connection {
             Some(account) => Some(account.as_str()),
             None => self.operator().await?.then_some("all"),
         };
-        let joint = if path.contains('?') { '&' } else { '?' };
-        Ok(account.map_or_else(|| path.to_owned(), |account| format!("{path}{joint}account={}", encoded(account))))
+        Ok(account.map_or_else(|| path.to_owned(), |account| about(path, account)))
     }
 
     async fn operator(&self) -> anyhow::Result<bool> {
@@ -83,6 +88,12 @@ impl Connection {
         };
         self.is_operator.get_or_try_init(|| ask).await.copied()
     }
+}
+
+/// The path, about `account`.
+fn about(path: &str, account: &str) -> String {
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}account={}", encoded(account))
 }
 
 /// The address that a server of this machine left in its data directory.

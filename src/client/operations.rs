@@ -17,7 +17,7 @@ pub(super) async fn recount(connection: &Connection, from: Day, to: Day) -> anyh
 /// Puts dead letters on the log again, or says how many there are.
 pub(super) async fn replay(connection: &Connection, dry_run: bool) -> anyhow::Result<()> {
     let body = json!({ "filter": {}, "dry_run": dry_run });
-    let answer = body_of(&connection.post("/v1/dead-letters/replay", &body, JSON).await?)?;
+    let answer = body_of(&connection.post_one("/v1/dead-letters/replay", &body).await?)?;
     show::line(&in_lines(&answer));
     Ok(())
 }

@@ -29,7 +29,7 @@ const TICKS: u32 = 4;
 const DAYS_BEFORE: i64 = 6;
 
 /// Visits of one of the days before, and of the day.
-const VISITS: (i64, i64) = (1_200, 6_000);
+const VISITS: (i64, i64) = (2_400, 6_000);
 
 /// Visits a day once the day is over: about one a second, so that something moves.
 const VISITS_LIVE: i64 = 80_000;
