@@ -29,12 +29,11 @@ impl Bounds {
             return None;
         }
         let judge = Unit { group: judge_of(topic)?, slot: unit.slot };
-        let positions = match self.units.get(judge) {
-            Some(held) => held.committed().borrow().clone(),
-            None => {
-                let units = self.catalogue.units().await.unwrap_or_default();
-                units.into_iter().find(|status| status.unit == judge).map(|status| status.positions).unwrap_or_default()
-            }
+        let positions = if let Some(held) = self.units.get(judge) {
+            held.committed().borrow().positions.clone()
+        } else {
+            let units = self.catalogue.units().await.unwrap_or_default();
+            units.into_iter().find(|status| status.unit == judge).map(|status| status.positions).unwrap_or_default()
         };
         Some(positions.0.get(topic.name()).copied().unwrap_or(0))
     }

@@ -171,20 +171,25 @@ impl KeyDays {
 
     /// A day is known to be open (read back), since `log_time` at least.
     pub fn open_since(&mut self, day: Day, log_time: Micros) {
+        self.watermark = self.watermark.max(day.start());
         self.open.entry(day).or_insert(log_time);
         self.newest = self.newest.max(log_time);
     }
 
-    /// A late record came: the frozen day is due for a recount.
-    pub fn late(&mut self, day: Day, log_time: Micros) {
+    /// A late record came: the frozen day is due for a recount. Answers whether it is only now.
+    pub fn late(&mut self, day: Day, log_time: Micros) -> bool {
         self.newest = self.newest.max(log_time);
-        if let Some(due) = self.frozen.get_mut(&day) {
-            *due = Some(due.map_or(log_time, |earlier| earlier.max(log_time)));
-        }
+        let Some(due) = self.frozen.get_mut(&day) else { return false };
+        let only_now = due.is_none();
+        *due = Some(due.map_or(log_time, |earlier| earlier.max(log_time)));
+        only_now
     }
 
-    /// A day is known to be frozen (read back, or just frozen).
+    /// A day is known to be frozen (read back, or just frozen). It has had a record: the watermark
+    /// is not before it, which is all that whole days of lateness ask.
     pub fn freeze(&mut self, day: Day, due: Option<Micros>) {
+        self.watermark = self.watermark.max(day.start());
+        self.newest = self.newest.max(due.unwrap_or(self.newest));
         self.open.remove(&day);
         self.frozen.insert(day, due);
     }

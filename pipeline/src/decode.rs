@@ -17,7 +17,7 @@ use arrow::error::ArrowError;
 use castback_broker::Record;
 use castback_rules::verdict::DeadLetterReason;
 use castback_schemas::codec::{BatchDecoder, DeadReason, DecodeError, Decoded};
-use castback_schemas::edge::HashKey;
+use castback_schemas::edge::{Hash128, HashKey};
 use castback_schemas::edge::seal::seal;
 use castback_schemas::table::Table;
 use castback_schemas::{AccountId, Slot, Topic};
@@ -73,8 +73,8 @@ pub struct Intake {
     /// Under whom records without an account are dead-lettered.
     installation: AccountId,
     decoder: BatchDecoder,
-    /// Keys by which dead letters are sealed.
-    keys: HashMap<AccountId, HashKey>,
+    /// Keys by which dead letters are sealed; none of an account that was erased.
+    keys: HashMap<AccountId, Option<HashKey>>,
 }
 
 impl Intake {
@@ -111,8 +111,9 @@ impl Intake {
         self.keys.contains_key(&account)
     }
 
-    /// Gives the key of an account.
-    pub fn give_key(&mut self, account: AccountId, key: HashKey) {
+    /// Gives the key of an account, or says that it was destroyed: then nothing of its records
+    /// is kept.
+    pub fn give_key(&mut self, account: AccountId, key: Option<HashKey>) {
         self.keys.insert(account, key);
     }
 
@@ -136,8 +137,8 @@ impl Intake {
         Ok(normalize(self.table, self.slot, &batch, &rows)?)
     }
 
-    /// The rows whose account is the header's; the others are dead letters of the header's
-    /// account, or of the installation's where there is no header.
+    /// The rows whose account is the header's and whose time is one; the others are dead letters
+    /// of the header's account, or of the installation's where there is no header.
     fn owned(
         &self,
         decoded: &Decoded,
@@ -147,7 +148,10 @@ impl Intake {
         let accounts = decoded.batch.column_by_name("account_id").and_then(|column| column.as_string_opt::<i32>());
         let accounts = accounts.ok_or_else(|| missing("account_id"))?;
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let occurred = source(&decoded.batch, "occurred_at")?.as_primitive_opt::<TimestampMicrosecondType>();
+        let occurred = occurred.ok_or_else(|| missing("occurred_at"))?;
         let mut owned = |row: usize| match records[decoded.rows[row]].account {
+            _ if occurred.value(row) < 0 => Err("the record happened before 1970"),
             None => Err("the record has no account in its header"),
             Some(account) if *account.uuid().hyphenated().encode_lower(&mut text) == *accounts.value(row) => Ok(()),
             Some(_) => Err("the record's account is not its header's"),
@@ -175,8 +179,11 @@ impl Intake {
         let account = self.owner(record);
         let context = format!("{}/{}/{}", self.topic, self.slot, record.offset);
         let key = self.keys.get(&account).ok_or_else(|| missing("key of the account"))?;
-        let sealed =
-            seal(key, context.as_bytes(), &record.value).map_err(|error| ArrowError::ExternalError(error.into()))?;
+        let sealed = match key {
+            None => Vec::new(),
+            Some(key) => seal(key, context.as_bytes(), &record.value)
+                .map_err(|error| ArrowError::ExternalError(error.into()))?,
+        };
         let account = account.to_string();
         out.row(
             Table::DeadLetters,
@@ -223,8 +230,9 @@ fn normalize(table: Table, slot: Slot, batch: &RecordBatch, records: &[&Record])
 }
 
 fn source<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
-    let source = RENAMED.iter().find(|(ours, _)| *ours == name).map_or(name, |(_, theirs)| theirs);
-    batch.column_by_name(source).ok_or_else(|| missing(source))
+    // A topic may have the column under the ledger's own name, too.
+    let renamed = || RENAMED.iter().find(|(ours, _)| *ours == name).and_then(|(_, theirs)| batch.column_by_name(theirs));
+    batch.column_by_name(name).or_else(renamed).ok_or_else(|| missing(name))
 }
 
 fn utc(values: impl Iterator<Item = i64>) -> ArrayRef {
@@ -271,6 +279,6 @@ fn households(column: &ArrayRef) -> Result<StringArray, ArrowError> {
     Ok(builder.finish())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(hash: &[u8]) -> String {
+    Hash128::from_bytes(hash.try_into().unwrap_or_default()).to_string()
 }

@@ -4,7 +4,7 @@
 //! of March uses March's prices and enclosures. A snapshot is replaced as a whole, after a
 //! batch was read and before it is processed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use castback_catalogue::directory::{DirectoryRows, EpisodeVersion, PodcastVersion};
@@ -244,13 +244,14 @@ impl Directory {
         let account = self.account_mut(account);
         let empty = || Arc::new(Campaign { id: version.campaign, versions: Versions::default() });
         let campaign = account.campaigns.entry(version.campaign).or_insert_with(empty);
-        let podcasts = version.terms.podcast_ids.clone();
         Arc::make_mut(campaign).versions.push(version.valid_from, version);
         let campaign = Arc::clone(campaign);
+        let named = campaign.versions.iter().flat_map(|(_, version)| &version.terms.podcast_ids);
+        let ever: BTreeSet<PodcastId> = named.copied().collect();
         for podcast in account.podcasts.values_mut().filter(|p| p.campaigns.iter().any(|c| c.id == campaign.id)) {
             Arc::make_mut(podcast).campaigns.retain(|known| known.id != campaign.id);
         }
-        for id in podcasts {
+        for id in ever {
             Arc::make_mut(account.podcasts.entry(id).or_default()).campaigns.push(Arc::clone(&campaign));
         }
     }

@@ -17,11 +17,12 @@ use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::id::IdSource;
 use castback_schemas::{Clock, Revision, Unit};
 use castback_store::object::encode;
-use castback_store::{EncodedObject, SliceRows, Store, StoreError, failpoint};
+use castback_store::{EncodedObject, SliceRows, Store, failpoint};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{Metrics, verdicts};
+use crate::task::chain;
 use crate::unit::{HeldUnit, MAX_PENDING, Pending};
 
 /// How often commits are made.
@@ -81,11 +82,6 @@ pub struct Publisher {
     urgent: Notify,
 }
 
-/// Why rows can't be published at all: they would never fit.
-#[derive(Debug, thiserror::Error)]
-#[error("the rows of a commit can't be encoded")]
-pub struct Unencodable(#[source] StoreError);
-
 impl Publisher {
     /// A publisher for `units`.
     #[must_use]
@@ -119,19 +115,16 @@ impl Publisher {
     }
 
     /// Commits until `stop`; then once more, so that a drain loses nothing.
-    ///
-    /// # Errors
-    /// [`Unencodable`], a fault of the program: the process should end and fold again.
-    pub async fn run(&self, stop: CancellationToken) -> Result<(), Unencodable> {
+    pub async fn run(&self, stop: CancellationToken) {
         loop {
             let stopping = tokio::select! {
                 () = stop.cancelled() => true,
                 () = tokio::time::sleep(TICK) => false,
                 () = self.hurried() => false,
             };
-            self.commit(&stop).await?;
+            self.commit(&stop).await;
             if stopping {
-                return Ok(());
+                return;
             }
         }
     }
@@ -148,25 +141,32 @@ impl Publisher {
         }
     }
 
-    /// Commits what every unit has said.
-    ///
-    /// # Errors
-    /// [`Unencodable`].
-    pub async fn commit(&self, stop: &CancellationToken) -> Result<(), Unencodable> {
+    /// Commits what every unit has said. Rows that can't be encoded are a fault of the program;
+    /// their units are lost and fold again.
+    pub async fn commit(&self, stop: &CancellationToken) {
         let units = self.units.all().into_iter().filter(|unit| !unit.is_fenced());
         let mut taken: Vec<(Arc<HeldUnit>, Pending)> =
             units.filter_map(|unit| unit.take().map(|pending| (unit, pending))).collect();
         if taken.is_empty() {
-            return Ok(());
+            return;
         }
         let counts: Vec<_> = taken.iter().map(|(_, pending)| verdicts(&pending.tables)).collect();
         let rows: Vec<SliceRows> = taken
             .iter_mut()
             .map(|(unit, pending)| SliceRows { unit: unit.unit, tables: std::mem::take(&mut pending.tables) })
             .collect();
-        let encoded = tokio::task::block_in_place(|| encode(&rows)).map_err(Unencodable)?;
+        let encoded = match tokio::task::block_in_place(|| encode(&rows)) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "commit.not_encoded");
+                for (unit, _) in &taken {
+                    unit.fence();
+                }
+                return;
+            }
+        };
         drop(rows);
-        let Some(object_key) = self.put(&encoded, stop).await else { return Ok(()) };
+        let Some(object_key) = self.put(&encoded, stop).await else { return };
         failpoint::hit("commit.before");
         self.refer(object_key, &encoded, &taken, stop).await;
         failpoint::hit("commit.after");
@@ -177,7 +177,6 @@ impl Publisher {
                 self.metrics.committed(counts);
             }
         }
-        Ok(())
     }
 
     /// Puts the object until it is there; `None` when the process stops before.
@@ -228,7 +227,7 @@ impl Publisher {
         };
         for (unit, pending) in taken {
             if outcome.accepted.contains(&unit.unit) {
-                unit.accepted(pending.positions.clone());
+                unit.accepted(pending);
             } else {
                 tracing::warn!(unit = %unit.unit, unit.epoch = unit.epoch, "unit.fenced");
                 unit.fence();
@@ -240,10 +239,12 @@ impl Publisher {
     }
 
     /// Whether a transaction whose answer was lost took place after all: its object is referred
-    /// to, or (without one) a unit that is still ours stands where it wanted to go.
+    /// to, or (without one) a unit that is still ours stands where it wanted to go. If none wanted
+    /// to go anywhere, nobody knows, and the same again does no harm.
     async fn found(&self, request: &CommitRequest) -> Result<Option<CommitOutcome>, CatalogueError> {
         let revision = match &request.object_key {
             Some(key) => self.catalogue.commit_of(key).await?,
+            None if request.units.iter().all(|commit| commit.new_positions == commit.old_positions) => None,
             None => Some(self.catalogue.newest_commit().await?),
         };
         let now = self.catalogue.units().await?;
@@ -270,7 +271,7 @@ fn commit_of(unit: &HeldUnit, pending: &Pending, encoded: &EncodedObject) -> Uni
     UnitCommit {
         unit: unit.unit,
         epoch: unit.epoch,
-        old_positions: unit.committed().borrow().clone(),
+        old_positions: unit.committed().borrow().positions.clone(),
         new_positions: pending.positions.clone(),
         slice: slice.map(|(_, body)| body.to_json()),
         finish: pending.finish.clone(),

@@ -4,17 +4,20 @@
 //! catalogue ─lease─▶ HeldUnit ─▶ Task (fold, read, step, say) ─▶ Pending ─▶ Publisher ─commit─▶ Relays
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use castback_broker::Log;
+use castback_catalogue::unit_requests::UnitRequest;
 use castback_catalogue::units::Held;
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_rules::lists::DatedLists;
 use castback_schemas::id::IdSource;
 use castback_schemas::{Clock, Revision, Slot, Unit};
 use castback_store::{Compactor, Store};
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const COMPACT: Duration = Duration::from_secs(5);
 
 /// How often removed objects are looked for.
-const SWEEP: Duration = Duration::from_secs(600);
+const SWEEP: Duration = Duration::from_mins(10);
 
 /// Requests to a unit that wait; more stay in the catalogue until there is room.
 const MAX_REQUESTS: usize = 16;
@@ -98,8 +101,9 @@ struct Inner {
     /// Ends the tasks, then the publisher and the services.
     stop: CancellationToken,
     stop_publishing: CancellationToken,
-    mailboxes: Mutex<std::collections::BTreeMap<Unit, mpsc::Sender<castback_catalogue::unit_requests::UnitRequest>>>,
-    asked: Mutex<BTreeSet<i64>>,
+    mailboxes: Mutex<BTreeMap<Unit, mpsc::Sender<UnitRequest>>>,
+    /// Requests handed to their unit, with the epoch under which it was held.
+    asked: Mutex<BTreeMap<i64, i64>>,
 }
 
 impl Runtime {
@@ -156,11 +160,7 @@ impl Runtime {
         services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
         relay::start(&services, &inner.shared, &inner.owner, &inner.stop);
         services.close();
-        let publishing = tokio::spawn(async move {
-            if let Err(error) = publisher.run(stop_publishing).await {
-                tracing::error!(error = %chain(&error), "publisher.failed");
-            }
-        });
+        let publishing = tokio::spawn(async move { publisher.run(stop_publishing).await });
         Ok(Self { inner, services, publishing })
     }
 
@@ -210,7 +210,10 @@ impl Inner {
         };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            task.run().await;
+            if AssertUnwindSafe(task.run()).catch_unwind().await.is_err() {
+                tracing::error!(%unit, "unit.panicked");
+                held.fence();
+            }
             if held.is_fenced() {
                 inner.units.remove(&held);
             }
@@ -255,10 +258,10 @@ impl Inner {
         if mine >= all {
             return Ok(());
         }
-        let lost_own = exclusive && mine < all;
-        let taken = match lost_own {
-            true => self.retake().await?,
-            false => self.shared.catalogue.take(&self.owner, all - mine).await?,
+        let taken = if exclusive {
+            self.retake().await?
+        } else {
+            self.shared.catalogue.take(&self.owner, all - mine).await?
         };
         for held in taken {
             tracing::info!(unit = %held.unit, unit.epoch = held.epoch, "unit.taken");
@@ -292,15 +295,17 @@ impl Inner {
                 }
             };
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.retain(|id| requests.iter().any(|request| request.id == *id));
+            asked.retain(|id, _| requests.iter().any(|request| request.id == *id));
             let mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
             for request in requests {
-                let id = request.id;
-                if asked.contains(&id) {
+                let (id, unit) = (request.id, request.unit);
+                // A unit that was taken anew has not heard what was asked of it before.
+                let Some(epoch) = self.units.get(unit).map(|unit| unit.epoch) else { continue };
+                if asked.get(&id) == Some(&epoch) {
                     continue;
                 }
-                if mailboxes.get(&request.unit).is_some_and(|mailbox| mailbox.try_send(request).is_ok()) {
-                    asked.insert(id);
+                if mailboxes.get(&unit).is_some_and(|mailbox| mailbox.try_send(request).is_ok()) {
+                    asked.insert(id, epoch);
                 }
             }
         }

@@ -75,9 +75,6 @@ enum TaskError {
     /// The catalogue does not answer.
     #[error("the catalogue does not answer")]
     Catalogue(#[from] CatalogueError),
-    /// A request to the unit is not of the form it should be.
-    #[error("a request to the unit can't be understood")]
-    Request(#[source] serde_json::Error),
 }
 
 /// One unit at work.
@@ -160,20 +157,35 @@ impl Task {
     async fn work(&mut self, mut work: Work) -> Result<(), TaskError> {
         while !self.over() {
             self.held.make_room().await;
+            let now = self.shared.clock.now();
             let mut read = 0;
             for topic in self.spec.inputs {
                 read += self.take(&mut work, *topic).await?;
             }
-            if read == 0 {
-                self.wait().await;
-                work.log_time = work.log_time.max(self.shared.clock.now());
+            if read == 0 && is_due(&work, now) && self.is_at_end().await {
+                work.log_time = work.log_time.max(now);
             }
             self.tick(&mut work).await?;
             while let Ok(request) = self.requests.try_recv() {
                 self.answer(&mut work, &request).await?;
             }
+            if read == 0 {
+                self.wait().await;
+            }
         }
         Ok(())
+    }
+
+    /// Whether every input was read to its end: only then the clock may speak for the log. A log
+    /// that does not answer is not at its end.
+    async fn is_at_end(&self) -> bool {
+        for topic in self.spec.inputs {
+            let ends = self.shared.log.ends(*topic, self.held.unit.slot).await;
+            if !ends.is_ok_and(|ends| ends.end == self.held.position(*topic)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits for more at the end of every input, or for the clock.
@@ -248,8 +260,12 @@ impl Task {
         for record in records {
             let account = intake.owner(record);
             if !intake.knows_key(account) {
-                let key = self.shared.catalogue.account_key(account).await?;
-                intake.give_key(account, HashKey::from_bytes(key.0));
+                let key = match self.shared.catalogue.account_key(account).await {
+                    Ok(key) => Some(HashKey::from_bytes(key.0)),
+                    Err(CatalogueError::NotFound(_)) => None,
+                    Err(error) => return Err(error.into()),
+                };
+                intake.give_key(account, key);
             }
         }
         Ok(())
@@ -276,7 +292,7 @@ impl Task {
     }
 
     async fn tick(&self, work: &mut Work) -> Result<(), TaskError> {
-        if work.log_time.0 < work.ticked.0.saturating_add(BETWEEN_TICKS) {
+        if !is_due(work, work.log_time) {
             return Ok(());
         }
         work.ticked = work.log_time;
@@ -309,8 +325,13 @@ impl Task {
     async fn answer(&self, work: &mut Work, request: &UnitRequest) -> Result<(), TaskError> {
         match request.kind {
             RequestKind::Recount => {
-                let asked: RecountRequest = serde_json::from_str(&request.body).map_err(TaskError::Request)?;
-                self.recount(work, Some((request.id, &asked))).await
+                match serde_json::from_str::<RecountRequest>(&request.body) {
+                    Ok(asked) => self.recount(work, Some((request.id, &asked))).await,
+                    Err(error) => {
+                        tracing::error!(unit = %self.held.unit, request.id, %error, "unit.request_not_understood");
+                        self.say(Changes::default(), None, Some(request.id))
+                    }
+                }
             }
             RequestKind::AcceptGap => self.accept_gap(request.id).await,
             RequestKind::Replay => self.say(Changes::default(), None, Some(request.id)),
@@ -329,6 +350,11 @@ impl Task {
         }
         self.say(Changes::default(), None, Some(id))
     }
+}
+
+/// Whether it is time for a tick at `log_time`.
+fn is_due(work: &Work, log_time: Micros) -> bool {
+    log_time.0 >= work.ticked.0.saturating_add(BETWEEN_TICKS)
 }
 
 /// An error and its causes in one line.

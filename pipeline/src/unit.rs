@@ -28,6 +28,17 @@ pub struct Pending {
     /// Requests to the unit that they answer.
     pub finish: Vec<i64>,
     moved: bool,
+    /// How many were taken for a commit before it.
+    number: u64,
+}
+
+/// What of a unit is committed.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// Where the unit stands.
+    pub positions: Positions,
+    /// How many commits of it were accepted since it was taken.
+    number: u64,
 }
 
 impl Pending {
@@ -46,8 +57,8 @@ pub struct HeldUnit {
     /// The epoch under which it is held.
     pub epoch: i64,
     pending: Mutex<Pending>,
-    /// Positions as of the last commit that was accepted.
-    committed: watch::Sender<Positions>,
+    /// As of the last commit that was accepted.
+    committed: watch::Sender<Committed>,
     fenced: AtomicBool,
     taken: Notify,
 }
@@ -61,7 +72,7 @@ impl HeldUnit {
             unit: held.unit,
             epoch: held.epoch,
             pending: Mutex::new(pending),
-            committed: watch::Sender::new(held.positions),
+            committed: watch::Sender::new(Committed { positions: held.positions, number: 0 }),
             fenced: AtomicBool::new(false),
             taken: Notify::new(),
         }
@@ -89,7 +100,8 @@ impl HeldUnit {
         if !pending.is_dirty() {
             return None;
         }
-        let fresh = Pending { positions: pending.positions.clone(), ..Pending::default() };
+        let number = pending.number + 1;
+        let fresh = Pending { positions: pending.positions.clone(), number, ..Pending::default() };
         let taken = std::mem::replace(&mut *pending, fresh);
         self.taken.notify_waiters();
         Some(taken)
@@ -120,9 +132,9 @@ impl HeldUnit {
         }
     }
 
-    /// Positions as of the last commit, and their changes.
+    /// What is committed, and its changes.
     #[must_use]
-    pub fn committed(&self) -> watch::Receiver<Positions> {
+    pub fn committed(&self) -> watch::Receiver<Committed> {
         self.committed.subscribe()
     }
 
@@ -132,7 +144,7 @@ impl HeldUnit {
         loop {
             let all = {
                 let pending = self.pending();
-                !pending.is_dirty() && *committed.borrow_and_update() == pending.positions
+                !pending.is_dirty() && committed.borrow_and_update().number == pending.number
             };
             if all || self.is_fenced() || committed.changed().await.is_err() {
                 return;
@@ -140,9 +152,10 @@ impl HeldUnit {
         }
     }
 
-    /// A commit was accepted.
-    pub fn accepted(&self, positions: Positions) {
-        self.committed.send_replace(positions);
+    /// The commit of what was taken was accepted.
+    pub fn accepted(&self, taken: &Pending) {
+        let positions = taken.positions.clone();
+        self.committed.send_replace(Committed { positions, number: taken.number + 1 });
     }
 
     /// Somebody else holds the unit: nothing said here counts any more.
@@ -156,5 +169,40 @@ impl HeldUnit {
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use castback_schemas::{Group, Slot};
+
+    use super::*;
+
+    fn unit() -> HeldUnit {
+        let unit = Unit { group: Group::Counting, slot: Slot(0) };
+        HeldUnit::new(Held { unit, epoch: 1, positions: Positions::default() })
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_settles_only_when_it_is_accepted() {
+        let unit = unit();
+        unit.settle().await;
+        unit.say(Vec::new(), None, Some(7));
+        let taken = unit.take().unwrap();
+        let mut settled = std::pin::pin!(unit.settle());
+        let early = futures::poll!(settled.as_mut());
+        assert!(early.is_pending(), "no position moved, but the commit is under way");
+        unit.accepted(&taken);
+        settled.await;
+    }
+
+    #[tokio::test]
+    async fn a_fenced_unit_waits_for_nothing() {
+        let unit = unit();
+        unit.say(Vec::new(), Some((Topic::Conversions, 3)), None);
+        unit.fence();
+        unit.settle().await;
+        unit.make_room().await;
+        assert_eq!(unit.position(Topic::Conversions), 3);
     }
 }

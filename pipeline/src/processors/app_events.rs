@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use async_trait::async_trait;
@@ -58,6 +58,8 @@ struct Columns<'a> {
     event_id: &'a StringArray,
     occurred_at: &'a TimestampMicrosecondArray,
     recorded_at: &'a TimestampMicrosecondArray,
+    /// Of rows read back from the ledger.
+    committed: Option<(&'a StringArray, &'a Int64Array)>,
 }
 
 impl<'a> Columns<'a> {
@@ -69,13 +71,23 @@ impl<'a> Columns<'a> {
             let column = batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
             column.ok_or_else(|| unreadable(name))
         };
+        let offset = batch.column_by_name("offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
         Ok(Self {
             account: text("account_id")?,
             user: text("user")?,
             event_id: text("event_id")?,
             occurred_at: time("occurred_at")?,
             recorded_at: time("recorded_at")?,
+            committed: text("verdict").ok().zip(offset),
         })
+    }
+
+    fn verdict(&self, row: usize) -> Result<&'a str, ArrowError> {
+        self.committed.map(|(verdicts, _)| verdicts.value(row)).ok_or_else(|| unreadable("verdict"))
+    }
+
+    fn offset(&self, row: usize) -> Result<i64, ArrowError> {
+        self.committed.map(|(_, offsets)| offsets.value(row)).ok_or_else(|| unreadable("offset"))
     }
 
     fn id(&self, key: &HashKey, row: usize) -> [u8; 16] {
@@ -88,10 +100,13 @@ impl AppEvents {
         Self { slot: making.slot, ids_key: making.key(), accounts: BTreeMap::new() }
     }
 
+    /// The account, if the record lies in its slot.
+    fn account_of(&self, columns: &Columns<'_>, row: usize) -> Option<AccountId> {
+        columns.account.value(row).parse().ok().filter(|id| Slot::of(*id) == self.slot)
+    }
+
     fn admit(&mut self, columns: &Columns<'_>, row: usize, out: &mut Changes) -> Result<Judged, ArrowError> {
-        let account: Option<AccountId> =
-            columns.account.value(row).parse().ok().filter(|id| Slot::of(*id) == self.slot);
-        let Some(account) = account else { return Ok(Judged::filtered(FilterReason::Rerouted)) };
+        let Some(account) = self.account_of(columns, row) else { return Ok(Judged::filtered(FilterReason::Rerouted)) };
         let (occurred, log_time) = (Micros(columns.occurred_at.value(row)), Micros(columns.recorded_at.value(row)));
         let state = self.accounts.entry(account).or_default();
         let user = columns.user.value(row);
@@ -105,8 +120,9 @@ impl AppEvents {
             state,
         };
         if days.is_frozen(occurred.day()) {
-            days.late(occurred.day(), log_time);
-            note(DayState::RecountDue).write(out)?;
+            if days.late(occurred.day(), log_time) {
+                note(DayState::RecountDue).write(out)?;
+            }
             return Ok(Judged::LATE);
         }
         if days.record(occurred, log_time) {
@@ -124,21 +140,28 @@ impl AppEvents {
         directory: &Directory,
         out: &mut Changes,
     ) -> Result<(), ArrowError> {
+        let columns: Vec<Columns<'_>> = batches.iter().map(Columns::of).collect::<Result<_, _>>()?;
         let mut ids: BTreeMap<AccountId, Ids<()>> = BTreeMap::new();
-        for late in [false, true] {
-            for batch in batches {
-                let columns = Columns::of(batch)?;
-                let verdicts = batch.column_by_name("verdict").and_then(|column| column.as_string_opt::<i32>());
-                let verdicts = verdicts.ok_or_else(|| unreadable("verdict"))?;
-                for row in (0..batch.num_rows()).filter(|&row| (verdicts.value(row) == "late") == late) {
-                    let Ok(account) = columns.account.value(row).parse() else { continue };
-                    let first = ids.entry(account).or_default().first(columns.id(&self.ids_key, row), ());
-                    if late {
-                        let judged = if first { Judged::COUNTED } else { Judged::SAME_EVENT };
-                        self.revise((batch, row), judged, directory, out)?;
+        let mut late: Vec<(i64, &Columns<'_>, usize)> = Vec::new();
+        for columns in &columns {
+            for row in 0..columns.account.len() {
+                match (columns.verdict(row)?, self.account_of(columns, row)) {
+                    ("late", Some(_)) => late.push((columns.offset(row)?, columns, row)),
+                    ("counted", Some(account)) => {
+                        ids.entry(account).or_default().first(columns.id(&self.ids_key, row), ());
                     }
+                    _ => {}
                 }
             }
+        }
+        late.sort_unstable_by_key(|(offset, ..)| *offset);
+        for (_, columns, row) in late {
+            let Some(account) = self.account_of(columns, row) else { continue };
+            let id = columns.id(&self.ids_key, row);
+            let open = self.accounts.get(&account).is_some_and(|state| state.ids.holds(&id));
+            let first = ids.entry(account).or_default().first(id, ()) && !open;
+            let judged = if first { Judged::COUNTED } else { Judged::SAME_EVENT };
+            self.revise((columns, row), judged, directory, out)?;
         }
         for (&account, state) in &mut self.accounts {
             for (user, days) in &mut state.users {
@@ -154,21 +177,18 @@ impl AppEvents {
 
     fn revise(
         &self,
-        (batch, row): (&RecordBatch, usize),
+        (columns, row): (&Columns<'_>, usize),
         judged: Judged,
         directory: &Directory,
         out: &mut Changes,
     ) -> Result<(), ArrowError> {
-        let columns = Columns::of(batch)?;
-        let offsets = batch.column_by_name("offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let offset = offsets.ok_or_else(|| unreadable("offset"))?.value(row);
         out.row(
             Table::Verdicts,
             &[
                 columns.account.value(row).into(),
                 Topic::AppEvents.name().into(),
                 i64::from(self.slot.0).into(),
-                offset.into(),
+                columns.offset(row)?.into(),
                 Micros(columns.occurred_at.value(row)).into(),
                 Value::Null,
                 judged.verdict().as_str().into(),
@@ -215,12 +235,15 @@ impl GroupState for AppEvents {
             for batch in ledger.day(Table::AppEvents, day).await? {
                 let columns = Columns::of(&batch)?;
                 for row in 0..batch.num_rows() {
-                    let Ok(account) = columns.account.value(row).parse::<AccountId>() else { continue };
+                    let Some(account) = self.account_of(&columns, row) else { continue };
                     let state = self.accounts.entry(account).or_default();
                     let user = columns.user.value(row);
                     let Some(days) = state.users.get_mut(user).filter(|days| days.is_open(day)) else { continue };
                     days.record(Micros(columns.occurred_at.value(row)), Micros(columns.recorded_at.value(row)));
-                    state.ids.first(columns.id(&self.ids_key, row), (user.into(), day));
+                    // A repeat was remembered with the day of the first.
+                    if columns.verdict(row)? == "counted" {
+                        state.ids.first(columns.id(&self.ids_key, row), (user.into(), day));
+                    }
                 }
             }
         }
@@ -240,14 +263,16 @@ impl GroupState for AppEvents {
 
     fn tick(&mut self, log_time: Micros, _: &Directory, out: &mut Changes) -> Result<bool, ArrowError> {
         for (&account, state) in &mut self.accounts {
+            let mut frozen = Vec::new();
             for (user, days) in &mut state.users {
                 for day in days.ripe(log_time, LATENESS) {
                     days.freeze(day, None);
-                    state.ids.forget(&(user.clone(), day));
+                    frozen.push((user.clone(), day));
                     let (topic, state) = (Topic::AppEvents, DayState::Frozen);
                     DayRow { account, topic, key: user, day, noted_at: log_time, state }.write(out)?;
                 }
             }
+            state.ids.forget(frozen);
         }
         Ok(!self.due(log_time).is_empty())
     }

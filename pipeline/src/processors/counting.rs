@@ -1,6 +1,6 @@
 //! The group `counting`: downloads first, then what they carry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::error::ArrowError;
 use async_trait::async_trait;
@@ -55,23 +55,24 @@ impl Counting {
         due
     }
 
-    /// Judges a day again, and the frozen days after it as far as what reaches them changes.
+    /// Judges a day again, and the frozen days after it as far as what reaches them changes; days
+    /// of `done` were judged again just now.
     async fn again(
         &mut self,
-        day: PodcastDay,
+        (day, done): (PodcastDay, &mut BTreeSet<PodcastDay>),
         log_time: Micros,
         (ledger, directory): (&Ledger, &Directory),
         out: &mut Changes,
     ) -> Result<(), FoldError> {
         let mut day = day;
-        loop {
+        while done.insert(day) {
             let (account, podcast) = (day.account.to_string(), day.podcast.to_string());
             let wanted = [("account_id", account.as_str()), ("podcast_id", podcast.as_str())];
             let before = PodcastDay { day: day.day.previous(), ..day };
-            let carries_in = match self.downloads.is_frozen(&before) {
-                true => only(&ledger.day(Table::Carries, before.day).await?, &wanted)?,
-                false => Vec::new(),
-            };
+            let mut carries_in = Vec::new();
+            if self.downloads.is_frozen(&before) {
+                carries_in = only(&ledger.day(Table::Carries, before.day).await?, &wanted)?;
+            }
             let recount = Recount {
                 requests: only(&ledger.day(Table::Requests, day.day).await?, &wanted)?,
                 carries_in,
@@ -84,6 +85,7 @@ impl Counting {
             }
             day = PodcastDay { day: day.day.next(), ..day };
         }
+        Ok(())
     }
 }
 
@@ -128,12 +130,11 @@ impl GroupState for Counting {
 
     fn step(&mut self, input: &Input<'_>, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
         let Some(rows) = input.rows.as_ref().filter(|rows| rows.num_rows() > 0) else { return Ok(()) };
-        match input.topic {
-            Topic::Conversions => self.performance.step(rows, directory, out)?,
-            _ => {
-                let settled = self.downloads.step(rows, directory, out)?;
-                self.performance.settled(&settled, directory, out)?;
-            }
+        if input.topic == Topic::Conversions {
+            self.performance.step(rows, directory, out)?;
+        } else {
+            let settled = self.downloads.step(rows, directory, out)?;
+            self.performance.settled(&settled, directory, out)?;
         }
         self.performance.finish(directory, out)
     }
@@ -155,27 +156,21 @@ impl GroupState for Counting {
         (ledger, directory): (&Ledger, &Directory),
         out: &mut Changes,
     ) -> Result<(), FoldError> {
-        let mut days = match asked {
-            Some(asked) => {
-                let mut days = self.downloads.days();
-                days.retain(|day| {
-                    asked.account.is_none_or(|account| account == day.account)
-                        && asked.podcast.is_none_or(|podcast| podcast == day.podcast)
-                        && (asked.from..=asked.to).contains(&day.day)
-                });
-                days
-            }
-            None => {
-                let mut days = self.due(log_time);
-                days.extend(self.downloads.now_matched(directory));
-                days
-            }
+        let mut days = if let Some(asked) = asked {
+            let mut days = self.downloads.days();
+            days.retain(|day| asked.names(day));
+            days
+        } else {
+            let mut days = self.due(log_time);
+            days.extend(self.downloads.now_matched(directory));
+            days
         };
         days.sort_unstable();
         days.dedup();
+        let mut done = BTreeSet::new();
         for day in days {
             self.last_recount.insert(day.account, log_time);
-            self.again(day, log_time, (ledger, directory), out).await?;
+            self.again((day, &mut done), log_time, (ledger, directory), out).await?;
         }
         for day in self.performance.due(log_time) {
             let rows = ledger.day(Table::Conversions, day).await?;
@@ -187,5 +182,13 @@ impl GroupState for Counting {
         self.performance.finish(directory, out)?;
         self.looked_at = directory.change();
         Ok(())
+    }
+}
+
+impl RecountRequest {
+    fn names(&self, day: &PodcastDay) -> bool {
+        self.account.is_none_or(|account| account == day.account)
+            && self.podcast.is_none_or(|podcast| podcast == day.podcast)
+            && (self.from..=self.to).contains(&day.day)
     }
 }

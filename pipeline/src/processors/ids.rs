@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use hashbrown::hash_map::Entry;
 
 /// Fingerprints, each with the day (`D`: key and day) on which it was first seen, as a number small
@@ -37,10 +37,17 @@ impl<D: Hash + Eq> Ids<D> {
         }
     }
 
-    /// Forgets the ids first seen on a day that froze.
-    pub(crate) fn forget(&mut self, day: &D) {
-        if let Some(tag) = self.tags.remove(day) {
-            self.seen.retain(|_, seen| *seen != tag.to_le_bytes());
+    /// Whether the id is remembered.
+    pub(crate) fn holds(&self, id: &[u8; 16]) -> bool {
+        self.seen.contains_key(id)
+    }
+
+    /// Forgets the ids first seen on days that froze, all in one walk.
+    pub(crate) fn forget(&mut self, days: impl IntoIterator<Item = D>) {
+        let tags: HashSet<[u8; 4]> =
+            days.into_iter().filter_map(|day| self.tags.remove(&day)).map(u32::to_le_bytes).collect();
+        if !tags.is_empty() {
+            self.seen.retain(|_, seen| !tags.contains(seen));
         }
     }
 }

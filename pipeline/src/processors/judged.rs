@@ -48,6 +48,16 @@ impl Judged {
         self.reason.map_or(Verdict::Counted, Reason::verdict)
     }
 
+    /// Whether an ad may have been delivered by such a row.
+    #[must_use]
+    pub const fn may_have_delivered(self) -> bool {
+        let repeats = matches!(
+            self.reason,
+            Some(Reason::Duplicate(DuplicateReason::SameDownload | DuplicateReason::PartOf))
+        );
+        repeats || self.reason.is_none()
+    }
+
     /// A verdict read back from the ledger; `None` if its reason is not one of ours.
     #[must_use]
     pub fn read(reason: Option<&str>, duplicate_of: Option<i64>, counted: [bool; 3]) -> Option<Self> {

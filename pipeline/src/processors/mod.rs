@@ -7,4 +7,6 @@ pub mod downloads;
 mod ids;
 pub mod judged;
 pub mod ledger;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod tally;

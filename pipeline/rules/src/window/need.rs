@@ -27,11 +27,15 @@ impl Need {
         self != Self::NEVER && bytes >= self.0.max(1)
     }
 
-    pub(super) fn code(self) -> u64 {
+    /// A number that stands for it where it is kept.
+    #[must_use]
+    pub fn code(self) -> u64 {
         self.0
     }
 
-    pub(super) fn from_code(code: u64) -> Self {
+    /// What [`Self::code`] stands for.
+    #[must_use]
+    pub fn from_code(code: u64) -> Self {
         Self(code.min(REACH))
     }
 }

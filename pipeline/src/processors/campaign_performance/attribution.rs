@@ -9,7 +9,7 @@ use castback_schemas::{AccountId, CampaignId, Micros};
 
 use super::conversions::{Conversion, Kind};
 use super::{AccountState, Hash};
-use crate::directory::{Campaign, Directory};
+use crate::directory::{AccountDirectory, Campaign, Directory};
 
 /// Why a conversion is connected to a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Credit {
     pub(super) model: Model,
     pub(super) micro: i64,
     pub(super) money: i64,
+    /// Whether the money is in the campaign's currency: other money is listed, never added.
+    pub(super) adds_up: bool,
     pub(super) household: Option<(i32, Hash)>,
 }
 
@@ -45,13 +47,17 @@ impl AccountState {
     /// Attributes the conversion at `offset` from all that is known now.
     pub(super) fn attribute(&self, offset: i64, account: AccountId, directory: &Directory) -> Attributed {
         let Some(conversion) = self.conversions.get(&offset) else { return Attributed::default() };
-        let mut campaigns: Vec<&Campaign> =
-            directory.account(account).into_iter().flat_map(|account| account.campaigns()).map(AsRef::as_ref).collect();
+        let of_account = directory.account(account).into_iter().flat_map(AccountDirectory::campaigns);
+        let mut campaigns: Vec<&Campaign> = of_account.map(AsRef::as_ref).collect();
         campaigns.sort_unstable_by_key(|campaign| campaign.id);
         // A refund follows the credit of the purchase it takes back.
         let source = self.refunded(conversion).unwrap_or(conversion);
         let touches = self.touches(source, &campaigns);
-        let credits = self.credits(conversion, source, &touches);
+        let mut credits = self.credits(conversion, source, &touches);
+        for credit in &mut credits {
+            let campaign = campaigns.binary_search_by_key(&credit.campaign, |campaign| campaign.id);
+            credit.adds_up = campaign.is_ok_and(|place| in_currency(campaigns[place], conversion));
+        }
         let shown_only = source.is_pixel() && touches.is_empty();
         let unattributed = if credits.is_empty() && conversion.kind() != Kind::Refund && !shown_only {
             let of = |campaign: &&&Campaign| {
@@ -67,10 +73,11 @@ impl AccountState {
     fn refunded(&self, conversion: &Conversion) -> Option<&Conversion> {
         let transaction = conversion.transaction.as_deref().filter(|_| conversion.kind() == Kind::Refund)?;
         let offsets = self.by_transaction.get(transaction)?;
-        offsets
-            .iter()
-            .filter_map(|offset| self.conversions.get(offset))
-            .find(|other| other.kind() == Kind::Order && other.data_set == conversion.data_set)
+        let of_it = offsets.iter().filter_map(|offset| Some((offset, self.conversions.get(offset)?)));
+        of_it
+            .filter(|(_, other)| other.kind() == Kind::Order && other.data_set == conversion.data_set)
+            .min_by_key(|(offset, other)| (other.at, **offset))
+            .map(|(_, order)| order)
     }
 
     fn touches(&self, conversion: &Conversion, campaigns: &[&Campaign]) -> Vec<Touch> {
@@ -150,7 +157,8 @@ impl AccountState {
             let parts = divide(model, &campaign_touches, conversion.money());
             for (campaign, micro, money) in by_campaign(&parts, &campaign_touches) {
                 let micro = if conversion.kind() == Kind::Refund { 0 } else { micro };
-                credits.push(Credit { campaign, model, micro, money, household: households.get(&campaign).copied() });
+                let household = households.get(&campaign).copied();
+                credits.push(Credit { campaign, model, micro, money, adds_up: true, household });
             }
         }
         credits
@@ -168,6 +176,12 @@ impl AccountState {
         }
         households
     }
+}
+
+/// Whether a conversion's money is in the campaign's currency. A value without one is taken to be.
+pub(super) fn in_currency(campaign: &Campaign, conversion: &Conversion) -> bool {
+    let terms = campaign.in_force(conversion.at).map(|version| &version.terms);
+    terms.is_some_and(|terms| conversion.currency.is_none_or(|currency| currency == terms.currency))
 }
 
 /// The version of a campaign that a conversion is judged by, if it was launched and its flight

@@ -181,9 +181,7 @@ impl CampaignPerformance {
         directory: &Directory,
         out: &mut Changes,
     ) -> Result<Judged, ArrowError> {
-        let account: Option<AccountId> =
-            columns.account.value(row).parse().ok().filter(|id| Slot::of(*id) == self.slot);
-        let Some(account) = account else {
+        let Some(account) = self.account_of(columns.account.value(row)) else {
             return Ok(Judged::filtered(castback_rules::filter::FilterReason::Rerouted));
         };
         let conversion = columns.conversion(row)?;
@@ -191,14 +189,31 @@ impl CampaignPerformance {
         let state = self.accounts.entry(account).or_default();
         let days = state.days.entry(conversion.data_set.as_str().into()).or_default();
         if days.is_frozen(conversion.at.day()) {
-            days.late(conversion.at.day(), log_time);
-            day(account, &conversion, log_time, DayState::RecountDue).write(out)?;
+            if days.late(conversion.at.day(), log_time) {
+                day(account, &conversion, log_time, DayState::RecountDue).write(out)?;
+            }
             return Ok(Judged::LATE);
         }
         if days.record(conversion.at, log_time) {
             day(account, &conversion, log_time, DayState::Open).write(out)?;
         }
-        let key = columns.key(row)?;
+        self.take_in((account, offset, columns.key(row)?), conversion, directory, out)
+    }
+
+    /// The account of that id, if its records belong into this slot.
+    pub(super) fn account_of(&self, id: &str) -> Option<AccountId> {
+        id.parse().ok().filter(|id| Slot::of(*id) == self.slot)
+    }
+
+    /// Takes in a conversion that is not late, unless its id is taken.
+    pub(super) fn take_in(
+        &mut self,
+        (account, offset, key): (AccountId, i64, Hash),
+        conversion: Conversion,
+        directory: &Directory,
+        out: &mut Changes,
+    ) -> Result<Judged, ArrowError> {
+        let state = self.accounts.entry(account).or_default();
         if let Some(&holder) = state.by_key.get(&key) {
             let replaces = conversion.verified && state.conversions.get(&holder).is_some_and(|held| !held.verified);
             if !replaces {
@@ -206,6 +221,7 @@ impl CampaignPerformance {
             }
             // A signed post replaces what anyone could have sent.
             if let Some(held) = state.forget(holder) {
+                self.dirty.extend(state.related(&held).into_iter().map(|offset| (account, offset)));
                 let judged = Judged { duplicate_of: Some(offset), ..Judged::SAME_EVENT };
                 rows::verdict((account, self.slot, holder), (held.at, judged), directory, out)?;
             }

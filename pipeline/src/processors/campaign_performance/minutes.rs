@@ -10,7 +10,7 @@ use castback_schemas::{AccountId, CampaignId, Micros};
 
 use super::Delivered;
 use super::attribution::{Attributed, Credit};
-use super::conversions::Kind;
+use super::conversions::{Conversion, Kind};
 use crate::change::{Changes, Value};
 use crate::directory::Directory;
 
@@ -45,6 +45,23 @@ impl Minutes {
         self.sums.insert((campaign, minute), sums);
     }
 
+    /// Sets how many conversions nobody is credited for, by campaign and minute: that is kept in no
+    /// row of its own and follows from the Directory.
+    pub(super) fn set_unattributed<'a>(&mut self, attributed: impl Iterator<Item = &'a Attributed>) {
+        let mut counts: BTreeMap<(CampaignId, Micros), i64> = BTreeMap::new();
+        for (campaign, conversion) in attributed.flat_map(unattributed) {
+            *counts.entry((campaign, conversion.at.floor(MINUTE))).or_default() += 1;
+        }
+        let known = self.sums.iter().filter(|(_, sums)| sums[UNATTRIBUTED] != 0).map(|(minute, _)| *minute);
+        let minutes: BTreeSet<(CampaignId, Micros)> = known.chain(counts.keys().copied()).collect();
+        for minute in minutes {
+            let count = counts.get(&minute).copied().unwrap_or(0);
+            if self.sums.get(&minute).map_or(0, |sums| sums[UNATTRIBUTED]) != count {
+                self.at(minute.0, minute.1)[UNATTRIBUTED] = count;
+            }
+        }
+    }
+
     /// A delivery came (`sign` 1) or went (−1).
     pub(super) fn delivered(&mut self, delivered: &Delivered, sign: i64) {
         let sums = self.at(delivered.campaign, delivered.at);
@@ -63,9 +80,8 @@ impl Minutes {
 
     fn add(&mut self, attributed: &Attributed, sign: i64) {
         let Some(conversion) = &attributed.conversion else { return };
-        for campaign in &attributed.unattributed {
-            let counts = !matches!(conversion.kind(), Kind::Visit | Kind::Refund);
-            self.at(*campaign, conversion.at)[UNATTRIBUTED] += sign * i64::from(counts);
+        for (campaign, conversion) in unattributed(attributed) {
+            self.at(campaign, conversion.at)[UNATTRIBUTED] += sign;
         }
         for credit in &attributed.credits {
             self.credit(credit, conversion.kind(), (conversion.at, sign));
@@ -82,7 +98,7 @@ impl Minutes {
             Kind::Order | Kind::Other => sums[CONVERSIONS + model] += sign * credit.micro,
             Kind::Refund => {}
         }
-        sums[REVENUE + model] += sign * credit.money;
+        sums[REVENUE + model] += sign * credit.money * i64::from(credit.adds_up);
     }
 
     /// Writes the minutes that changed.
@@ -114,6 +130,13 @@ impl Minutes {
         }
         Ok(())
     }
+}
+
+/// The campaigns that a conversion is counted for as nobody's.
+fn unattributed(attributed: &Attributed) -> impl Iterator<Item = (CampaignId, &Conversion)> {
+    let counts = |conversion: &&Conversion| !matches!(conversion.kind(), Kind::Visit | Kind::Refund);
+    let conversion = attributed.conversion.as_ref().filter(counts);
+    attributed.unattributed.iter().filter_map(move |campaign| Some((*campaign, conversion?)))
 }
 
 /// The columns of the table that hold a minute's sums, in order.

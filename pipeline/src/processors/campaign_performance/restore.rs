@@ -9,13 +9,12 @@ use castback_rules::credit::{Model, TouchKind};
 use castback_schemas::time::MINUTE;
 use castback_schemas::{AccountId, CampaignId, Day, Micros, Topic};
 
-use super::attribution::{Attributed, Credit, Touch};
+use super::attribution::{Attributed, Credit, Touch, in_currency};
 use super::conversions::{Columns, LATENESS};
 use super::{CampaignPerformance, Delivered, Hash, minutes, rows};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
 use crate::processors::ledger::unreadable;
 
 /// Typed access to one batch of stored rows.
@@ -97,7 +96,7 @@ impl CampaignPerformance {
     pub fn know_conversions(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let columns = Columns::of(batch)?;
         for row in 0..batch.num_rows() {
-            let Ok(account) = columns.account.value(row).parse::<AccountId>() else { continue };
+            let Some(account) = self.account_of(columns.account.value(row)) else { continue };
             let verdict = columns.text("verdict", row)?;
             let conversion = columns.conversion(row)?;
             let offset = columns.offset.value(row);
@@ -145,6 +144,7 @@ impl CampaignPerformance {
                     model,
                     micro: stored.int("credit_micro", row)?,
                     money: stored.int("revenue_minor", row)?,
+                    adds_up: true,
                     household: month.and_then(|month| i32::try_from(month).ok()).zip(household),
                 };
                 self.said(&stored, row)?.credits.push(credit);
@@ -191,11 +191,18 @@ impl CampaignPerformance {
                 let Some(said) = state.attributed.get_mut(&offset) else { continue };
                 said.touches.sort_unstable_by_key(|touch| (touch.at, touch.request, touch.campaign));
                 said.credits.sort_by_key(|credit| (credit.model, credit.campaign));
+                if let Some((conversion, campaigns)) = said.conversion.as_ref().zip(directory.account(account)) {
+                    for credit in &mut said.credits {
+                        let campaign = campaigns.campaign(credit.campaign);
+                        credit.adds_up = campaign.is_some_and(|campaign| in_currency(campaign, conversion));
+                    }
+                }
                 if said.credits.is_empty() {
                     said.unattributed = unattributed;
                 }
                 self.dirty.insert((account, offset));
             }
+            state.minutes.set_unattributed(state.attributed.values());
         }
     }
 
@@ -266,26 +273,22 @@ impl CampaignPerformance {
         directory: &Directory,
         out: &mut Changes,
     ) -> Result<(), ArrowError> {
-        for batch in batches {
-            let columns = Columns::of(batch)?;
-            for row in 0..batch.num_rows() {
-                if columns.text("verdict", row)? != Some("late") {
-                    continue;
-                }
-                let Ok(account) = columns.account.value(row).parse::<AccountId>() else { continue };
-                let (conversion, offset, key) =
-                    (columns.conversion(row)?, columns.offset.value(row), columns.key(row)?);
-                let state = self.accounts.entry(account).or_default();
-                let judged = match state.by_key.get(&key) {
-                    Some(&holder) => Judged { duplicate_of: Some(holder), ..Judged::SAME_EVENT },
-                    None => Judged::COUNTED,
-                };
-                rows::verdict((account, self.slot, offset), (conversion.at, judged), directory, out)?;
-                if judged == Judged::COUNTED {
-                    state.by_key.insert(key, offset);
-                    self.dirty.extend(state.remember(offset, conversion).into_iter().map(|offset| (account, offset)));
+        let columns: Vec<Columns<'_>> = batches.iter().map(Columns::of).collect::<Result<_, _>>()?;
+        let mut late: Vec<(i64, &Columns<'_>, usize)> = Vec::new();
+        for columns in &columns {
+            for row in 0..columns.offset.len() {
+                if columns.text("verdict", row)? == Some("late") {
+                    late.push((columns.offset.value(row), columns, row));
                 }
             }
+        }
+        late.sort_unstable_by_key(|(offset, ..)| *offset);
+        for (offset, columns, row) in late {
+            let Some(account) = self.account_of(columns.account.value(row)) else { continue };
+            let conversion = columns.conversion(row)?;
+            let at = conversion.at;
+            let judged = self.take_in((account, offset, columns.key(row)?), conversion, directory, out)?;
+            rows::verdict((account, self.slot, offset), (at, judged), directory, out)?;
         }
         for (&account, state) in &mut self.accounts {
             for (data_set, days) in &mut state.days {

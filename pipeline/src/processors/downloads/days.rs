@@ -1,6 +1,6 @@
 //! Days of podcasts: freezing them, and taking frozen ones up again for a recount.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::error::ArrowError;
@@ -8,14 +8,16 @@ use castback_rules::window::Carry;
 use castback_schemas::{AccountId, Day, EpisodeId, Micros, PodcastId, Topic};
 use hashbrown::HashMap;
 
+use super::rows::Requests;
+use super::settle::note;
 use super::state::{GroupKey, PodcastState};
-use super::{Downloads, LATENESS, Settled, note, write};
+use super::{Downloads, LATENESS, Settled, write};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::{Directory, Podcast};
 
 /// A day of a podcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodcastDay {
     /// The account.
     pub account: AccountId,
@@ -48,7 +50,7 @@ impl Downloads {
             match row.state {
                 DayState::Open => {
                     podcast.days.open_since(row.day, row.noted_at);
-                    podcast.open.insert(row.day, super::state::DayState::default());
+                    podcast.open.insert(row.day, super::state::DayState::new(row.day));
                 }
                 DayState::Frozen => podcast.days.freeze(row.day, None),
                 DayState::RecountDue => podcast.days.freeze(row.day, Some(row.noted_at)),
@@ -119,15 +121,30 @@ impl Downloads {
         Ok(())
     }
 
-    /// Freezes the days that are ripe at `log_time`.
+    /// Freezes the days that are ripe at `log_time`. A frozen day to which one of them leaves
+    /// something is due for a recount: it was judged without that.
     ///
     /// # Errors
     /// A row can't be written.
     pub fn freeze(&mut self, log_time: Micros, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
-        for day in self.each(|state| state.days.ripe(log_time, LATENESS)) {
-            self.close(day, (&HashMap::new(), log_time), directory, out)?;
+        let ripe = self.each(|state| state.days.ripe(log_time, LATENESS));
+        for day in &ripe {
+            if self.close(*day, (&HashMap::new(), log_time), directory, out)? {
+                let next = PodcastDay { day: day.day.next(), ..*day };
+                self.podcast_mut(next).days.late(next.day, log_time);
+                write::day((next.account, next.podcast), (next.day, log_time, DayState::RecountDue), out)?;
+            }
         }
+        self.forget_ids(&ripe);
         Ok(())
+    }
+
+    fn forget_ids(&mut self, days: &[PodcastDay]) {
+        for of_account in days.chunk_by(|a, b| a.account == b.account) {
+            if let Some(account) = self.accounts.get_mut(&of_account[0].account) {
+                account.ids.forget(of_account.iter().map(|day| (day.podcast, day.day)));
+            }
+        }
     }
 
     /// Frozen days that are due for a recount at `log_time`.
@@ -152,30 +169,41 @@ impl Downloads {
         let carries_in = read_carries(&recount.carries_in, known)?;
         let before = read_carries(&recount.carries_out, known)?;
         let frozen = self.is_frozen(&day);
-        let owner = (day.account, day.podcast);
-        let podcast = self.accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default();
-        let following: Vec<GroupKey> =
-            podcast.open.get(&day.day.next()).map(|state| state.groups.keys().copied().collect()).unwrap_or_default();
-        for key in following {
-            note(&mut self.dirty, owner, (podcast, day.day.next()), key);
+        self.empty(day, frozen.then_some(carries_in));
+        for batch in &write::late_last(&recount.requests)? {
+            let rows = Requests::of(batch)?;
+            for row in 0..rows.len() {
+                let said = rows.committed(row).ok_or_else(|| write::unreadable("verdict"))?;
+                self.admit_back(&rows, row, (said, directory), out)?;
+            }
         }
-        if frozen {
-            podcast.carries.insert(day.day.previous(), carries_in);
-        }
-        podcast.open.insert(day.day, super::state::DayState::default());
-        let mut late = Vec::new();
-        for batch in &recount.requests {
-            // What was late competes for its id only after what was not.
-            let (first, then) = write::late_last(batch)?;
-            self.put_back(&first, directory, out)?;
-            late.push(then);
-        }
-        for batch in &late {
-            self.put_back(batch, directory, out)?;
-        }
+        self.note();
+        self.put_in();
         let settled = self.settle(directory, &mut [], out)?;
-        let follow = frozen && self.close(day, (&before, log_time), directory, out)?;
+        let mut follow = false;
+        if frozen {
+            follow = self.close(day, (&before, log_time), directory, out)?;
+            self.forget_ids(&[day]);
+        }
         Ok((settled, follow))
+    }
+
+    /// Takes everything out of a day that is to be filled again, after noting what was said of the
+    /// days around it.
+    fn empty(&mut self, day: PodcastDay, carries_in: Option<HashMap<GroupKey, Carry>>) {
+        let podcast = self.accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default();
+        for around in [day.day, day.day.next()] {
+            let keys: Vec<GroupKey> = podcast.open.get(&around).map(|state| state.keys().collect()).unwrap_or_default();
+            for key in keys {
+                note(&mut self.dirty, (podcast, PodcastDay { day: around, ..day }), key);
+            }
+        }
+        self.dirty.retain(|(noted, _), _| *noted != day);
+        if let Some(carries_in) = carries_in {
+            // What a recount of the day before has just left is newer than what was read.
+            podcast.carries.entry(day.day.previous()).or_insert(carries_in);
+        }
+        podcast.open.insert(day.day, super::state::DayState::new(day.day));
     }
 
     /// Freezes a day: says what it leaves, unless that was said before; answers whether a frozen
@@ -188,13 +216,11 @@ impl Downloads {
         out: &mut Changes,
     ) -> Result<bool, ArrowError> {
         let known = podcast_of(directory, &day);
-        let Some(account) = self.accounts.get_mut(&day.account) else { return Ok(false) };
-        account.ids.forget(&(day.podcast, day.day));
-        let Some(podcast) = account.podcasts.get_mut(&day.podcast) else { return Ok(false) };
+        let podcast = self.podcast_mut(day);
         let carries = carries_of(podcast, day.day);
         let mut changed = false;
-        let keys: BTreeMap<GroupKey, ()> = carries.keys().chain(before.keys()).map(|key| (*key, ())).collect();
-        for key in keys.into_keys().filter(|key| carries.get(key) != before.get(key)) {
+        let keys: BTreeSet<GroupKey> = carries.keys().chain(before.keys()).copied().collect();
+        for key in keys.into_iter().filter(|key| carries.get(key) != before.get(key)) {
             let Some(episode) = known.and_then(|podcast| podcast.episode(key.episode as usize)) else { continue };
             let bytes = carries.get(&key).map(Carry::to_bytes).unwrap_or_default();
             write::carry((day.account, day.podcast, day.day), (key.listener, episode.id), &bytes, out)?;
@@ -203,22 +229,23 @@ impl Downloads {
         let next_frozen = podcast.days.is_frozen(day.day.next());
         podcast.open.remove(&day.day);
         podcast.days.freeze(day.day, None);
-        if next_frozen {
-            podcast.carries.remove(&day.day);
-        } else {
+        let follow = changed && next_frozen;
+        if follow || !next_frozen {
             podcast.carries.insert(day.day, carries);
+        } else {
+            podcast.carries.remove(&day.day);
         }
         // The day before was needed by this one only.
         podcast.carries.remove(&day.day.previous());
         write::day((day.account, day.podcast), (day.day, log_time, DayState::Frozen), out)?;
-        Ok(changed && next_frozen)
+        Ok(follow)
     }
 
     fn podcast(&self, day: &PodcastDay) -> Option<&PodcastState> {
         self.accounts.get(&day.account)?.podcasts.get(&day.podcast)
     }
 
-    fn podcast_mut(&mut self, day: PodcastDay) -> &mut PodcastState {
+    pub(super) fn podcast_mut(&mut self, day: PodcastDay) -> &mut PodcastState {
         self.accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default()
     }
 }
@@ -229,8 +256,8 @@ fn podcast_of<'a>(directory: &'a Directory, day: &PodcastDay) -> Option<&'a Podc
 
 fn carries_of(podcast: &PodcastState, day: Day) -> HashMap<GroupKey, Carry> {
     let Some(state) = podcast.open.get(&day) else { return HashMap::new() };
-    let carry = |key: &GroupKey| (*key, podcast.evaluate(day, key).carry_out);
-    state.groups.keys().map(carry).filter(|(_, carry)| !carry.is_empty()).collect()
+    let carry = |key: GroupKey| (key, podcast.carry_out(day, &key));
+    state.keys().map(carry).filter(|(_, carry)| !carry.is_empty()).collect()
 }
 
 fn read_carries(rows: &[RecordBatch], podcast: Option<&Podcast>) -> Result<HashMap<GroupKey, Carry>, ArrowError> {

@@ -8,18 +8,18 @@
 //! ```
 //! Nothing here is ever stored: it is a fold over ledger rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use castback_rules::filter::FilterReason;
-use castback_rules::verdict::DuplicateReason;
-use castback_rules::window::{Carry, Outcome, PackedTouch, Touch, TouchVerdict, Window, evaluate, helped_before};
+use castback_rules::window::{Carry, Touch, evaluate, helped_before};
 use castback_schemas::{Day, PodcastId};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
+use super::dense::{Dense, Entry};
+use super::evaluated::Evaluated;
+use super::touches::Touches;
 use crate::days::KeyDays;
 use crate::directory::Podcast;
 use crate::processors::ids::Ids;
-use crate::processors::judged::Judged;
 
 /// A keyed hash, as its bytes.
 pub(super) type Hash = [u8; 16];
@@ -38,24 +38,69 @@ pub(super) struct GroupKey {
 /// The requests of one listener for one episode on one day.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) household: Hash,
-    pub(super) touches: Vec<PackedTouch>,
+    pub(super) key: GroupKey,
+    /// Its address, by its place in the day's.
+    household: u32,
+    touches: Touches,
+}
+
+/// An address on one day.
+#[derive(Debug)]
+struct Household {
+    hash: Hash,
+    /// Its (listener, episode) pairs.
+    pairs: u32,
+    /// On the safe list: exempt from the rate filter.
+    exempt: bool,
+}
+
+fn first_bytes(hash: &Hash) -> u64 {
+    hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+impl Entry for Group {
+    type Key = GroupKey;
+
+    fn key(&self) -> &GroupKey {
+        &self.key
+    }
+
+    fn spread(key: &GroupKey) -> u64 {
+        // The odd number is 2^64 / φ: neighbouring episodes come apart.
+        first_bytes(&key.listener) ^ u64::from(key.episode).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Entry for Household {
+    type Key = Hash;
+
+    fn key(&self) -> &Hash {
+        &self.hash
+    }
+
+    fn spread(key: &Hash) -> u64 {
+        first_bytes(key)
+    }
 }
 
 /// One open day of a podcast.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DayState {
-    pub(super) groups: HashMap<GroupKey, Group>,
-    addresses: HashMap<Hash, u32>,
+    day: Day,
+    groups: Dense<Group>,
+    households: Dense<Household>,
     /// On the first day of a month: a listener's hash under the month before's key, both ways.
     previous: HashMap<Hash, Hash>,
     following: HashMap<Hash, Hash>,
-    /// Households on the safe list: exempt from the rate filter.
-    exempt: BTreeSet<Hash>,
+    /// On the first day of a month: listeners that came without that hash.
+    unlinked: HashSet<Hash>,
+    begins_month: bool,
     /// The ads that requests named, by offset.
     pub(super) ads: HashMap<u64, Box<str>>,
     /// What was asked for and found in no feed.
-    unmatched: BTreeSet<Box<str>>,
+    unmatched: HashSet<Box<str>>,
+    /// Whether something was asked of the podcast before anybody had connected it.
+    unconnected: bool,
 }
 
 /// Enclosures of a day remembered as found in no feed. More are somebody's scan; when the feed
@@ -63,93 +108,141 @@ pub(super) struct DayState {
 const MAX_UNMATCHED: usize = 1_000;
 
 impl DayState {
+    pub(super) fn new(day: Day) -> Self {
+        Self {
+            day,
+            groups: Dense::default(),
+            households: Dense::default(),
+            previous: HashMap::new(),
+            following: HashMap::new(),
+            unlinked: HashSet::new(),
+            begins_month: day.month().first_day() == day,
+            ads: HashMap::new(),
+            unmatched: HashSet::new(),
+            unconnected: false,
+        }
+    }
+
     pub(super) fn unmatched(&mut self, enclosure: &str) {
         if self.unmatched.len() < MAX_UNMATCHED && !self.unmatched.contains(enclosure) {
             self.unmatched.insert(enclosure.into());
         }
     }
 
+    pub(super) fn unconnected(&mut self) {
+        self.unconnected = true;
+    }
+
     /// Whether the podcast now has what it had not.
     pub(super) fn now_matched(&self, podcast: &Podcast) -> bool {
-        self.unmatched.iter().any(|enclosure| podcast.find(enclosure).is_some())
+        let last = self.day.next().start().plus(-1);
+        self.unconnected && podcast.window(last).is_some()
+            || self.unmatched.iter().any(|enclosure| podcast.find(enclosure).is_some())
     }
 
-    /// Whether the address has asked for too much.
-    pub(super) fn limited(&self, household: &Hash) -> bool {
-        self.addresses.get(household).is_some_and(|pairs| *pairs > MAX_PAIRS) && !self.exempt.contains(household)
+    /// The groups of the day.
+    pub(super) fn keys(&self) -> impl Iterator<Item = GroupKey> {
+        self.groups.iter().map(|group| group.key)
     }
 
-    /// Whether one more pair makes the address ask for too much.
-    pub(super) fn at_limit(&self, household: &Hash) -> bool {
-        self.addresses.get(household).is_some_and(|pairs| *pairs == MAX_PAIRS)
+    pub(super) fn holds(&self, key: &GroupKey) -> bool {
+        self.groups.position(key).is_some()
     }
 
-    /// The groups of an address, in order.
+    /// The address of a group.
+    pub(super) fn household(&self, key: &GroupKey) -> Option<Hash> {
+        let group = self.groups.get(key)?;
+        self.households.at(group.household as usize).map(|household| household.hash)
+    }
+
+    fn limited(&self, group: &Group) -> bool {
+        self.households.at(group.household as usize).is_some_and(Household::limited)
+    }
+
+    /// Whether some new pairs, or a place on the safe list, turn an address from one that asks for
+    /// too much into one that does not, or the other way.
+    pub(super) fn would_turn(&self, household: &Hash, (more, exempt): (u32, bool)) -> bool {
+        let now = self.households.get(household);
+        let (pairs, exempted) = now.map_or((0, false), |household| (household.pairs, household.exempt));
+        let then = Household { hash: *household, pairs: pairs + more, exempt: exempted || exempt };
+        now.is_some_and(Household::limited) != then.limited()
+    }
+
+    /// The groups of an address.
     pub(super) fn of_address(&self, household: &Hash) -> Vec<GroupKey> {
-        let mut keys: Vec<GroupKey> =
-            self.groups.iter().filter(|(_, group)| group.household == *household).map(|(key, _)| *key).collect();
-        keys.sort_unstable();
-        keys
+        let Some(place) = self.households.position(household) else { return Vec::new() };
+        self.groups.iter().filter(|group| group.household as usize == place).map(|group| group.key).collect()
     }
 
-    pub(super) fn link(&mut self, listener: Hash, previous: Hash) {
-        self.previous.insert(listener, previous);
-        self.following.insert(previous, listener);
-    }
-
-    pub(super) fn exempt(&mut self, household: Hash) {
-        self.exempt.insert(household);
-    }
-
-    /// Adds a touch in its place; the same row twice is one touch.
-    pub(super) fn insert(&mut self, key: GroupKey, household: Hash, touch: PackedTouch) {
-        let group = self.groups.entry(key).or_insert_with(|| {
-            *self.addresses.entry(household).or_default() += 1;
-            Group { household, touches: Vec::with_capacity(1) }
-        });
-        match group.touches.binary_search_by_key(&touch.order(), PackedTouch::order) {
-            Ok(_) => {}
-            Err(place) => group.touches.insert(place, touch),
+    /// The groups of a listener, if it has come without the hash under the month before's key.
+    pub(super) fn of_unlinked(&self, listener: &Hash) -> Vec<GroupKey> {
+        if !self.unlinked.contains(listener) {
+            return Vec::new();
         }
+        self.keys().filter(|key| key.listener == *listener).collect()
+    }
+
+    /// Whether a listener's hash under the month before's key is known.
+    pub(super) fn is_linked(&self, listener: &Hash) -> bool {
+        self.previous.contains_key(listener)
+    }
+
+    /// Notes a listener's hash under the month before's key.
+    pub(super) fn link(&mut self, listener: Hash, previous: Option<Hash>) {
+        match previous {
+            Some(previous) => {
+                self.unlinked.remove(&listener);
+                self.previous.insert(listener, previous);
+                self.following.insert(previous, listener);
+            }
+            None if self.begins_month && !self.previous.contains_key(&listener) => {
+                self.unlinked.insert(listener);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn exempt(&mut self, household: &Hash) {
+        let (place, _) = self.household_mut(household);
+        if let Some(household) = self.households.at_mut(place) {
+            household.exempt = true;
+        }
+    }
+
+    fn household_mut(&mut self, hash: &Hash) -> (usize, bool) {
+        self.households.position_or(hash, || Household { hash: *hash, pairs: 0, exempt: false })
+    }
+
+    /// Adds sorted touches to a group; the same row twice is one touch.
+    pub(super) fn insert(&mut self, key: GroupKey, household: &Hash, new: &[Touch]) {
+        let (household, _) = self.household_mut(household);
+        let made = || Group { key, household: u32::try_from(household).unwrap_or(0), touches: Touches::default() };
+        let (place, is_new) = self.groups.position_or(&key, made);
+        if is_new && let Some(household) = self.households.at_mut(household) {
+            household.pairs += 1;
+        }
+        let Some(group) = self.groups.at_mut(place) else { return };
+        if is_new {
+            group.touches = Touches::pack(self.day, new);
+            return;
+        }
+        let mut all = Vec::with_capacity(new.len() + 8);
+        group.touches.unpack(self.day, &mut all);
+        all.extend_from_slice(new);
+        all.sort_by_key(order);
+        all.dedup_by_key(|touch| order(touch));
+        group.touches = Touches::pack(self.day, &all);
     }
 }
 
-/// What a group's day says.
-#[derive(Debug, Default)]
-pub(super) struct Evaluated {
-    pub(super) carry_in: Carry,
-    pub(super) touches: Vec<Touch>,
-    pub(super) outcomes: Vec<Outcome>,
-    pub(super) carry_out: Carry,
-    pub(super) limited: bool,
-    /// Rows that helped a download of the day after, with the row that they helped.
-    helped: Vec<(u64, u64)>,
+/// What the touches of a day are sorted by.
+pub(super) fn order(touch: &Touch) -> (i64, u64) {
+    (touch.at.0, touch.row)
 }
 
-impl Evaluated {
-    /// The verdict of the touch at an index.
-    pub(super) fn judged(&self, index: usize) -> Judged {
-        if self.limited {
-            return Judged::filtered(FilterReason::Rate);
-        }
-        let (Some(outcome), Some(touch)) = (self.outcomes.get(index), self.touches.get(index)) else {
-            return Judged::filtered(FilterReason::BelowThreshold);
-        };
-        let helped = self.helped.iter().find(|(row, _)| *row == touch.row).map(|(_, of)| *of);
-        match (outcome.verdict, helped) {
-            (TouchVerdict::BelowThreshold | TouchVerdict::SameDownload { .. }, Some(of)) => {
-                return Judged::duplicate(DuplicateReason::PartOf, of);
-            }
-            _ => {}
-        }
-        match outcome.verdict {
-            TouchVerdict::Counted => {
-                Judged { counted: Window::ALL.map(|window| outcome.counted(window)), ..Judged::COUNTED }
-            }
-            TouchVerdict::PartOf { of } => Judged::duplicate(DuplicateReason::PartOf, of),
-            TouchVerdict::SameDownload { of } => Judged::duplicate(DuplicateReason::SameDownload, of),
-            TouchVerdict::BelowThreshold => Judged::filtered(FilterReason::BelowThreshold),
-        }
+impl Household {
+    fn limited(&self) -> bool {
+        self.pairs > MAX_PAIRS && !self.exempt
     }
 }
 
@@ -165,10 +258,10 @@ pub(super) struct PodcastState {
 impl PodcastState {
     /// What a group's day says, looking at the day after too: bytes that were not enough by
     /// midnight may have helped a download there.
-    pub(super) fn judge(&self, day: Day, key: &GroupKey) -> Evaluated {
-        let mut evaluated = self.evaluate(day, key);
+    pub(super) fn judge(&self, day: Day, key: &GroupKey, carry_in: Carry) -> Evaluated {
+        let mut evaluated = self.evaluate(day, key, carry_in);
         if let Some(next) = self.follower(day, key).filter(|_| !evaluated.limited) {
-            let after = self.evaluate(day.next(), &next);
+            let after = self.evaluate(day.next(), &next, evaluated.carry_out.clone());
             if !after.limited {
                 evaluated.helped = helped_before(&after.carry_in, &after.touches, &after.outcomes);
             }
@@ -176,37 +269,59 @@ impl PodcastState {
         evaluated
     }
 
-    /// Evaluates a group's day from all that is known now.
-    pub(super) fn evaluate(&self, day: Day, key: &GroupKey) -> Evaluated {
+    /// Evaluates a group's day from what the day before leaves to it.
+    fn evaluate(&self, day: Day, key: &GroupKey, carry_in: Carry) -> Evaluated {
         let Some((state, group)) = self.open.get(&day).and_then(|state| Some((state, state.groups.get(key)?))) else {
             return Evaluated::default();
         };
-        let touches: Vec<Touch> = group.touches.iter().map(Touch::from).collect();
-        if state.limited(&group.household) {
+        let mut touches = Vec::new();
+        group.touches.unpack(day, &mut touches);
+        if state.limited(group) {
             return Evaluated { touches, limited: true, ..Evaluated::default() };
         }
-        let carry_in = self.carry_into(day, key);
         let mut outcomes = Vec::with_capacity(touches.len());
         let carry_out = evaluate(&carry_in, &touches, &mut outcomes);
         Evaluated { carry_in, touches, outcomes, carry_out, ..Evaluated::default() }
     }
 
-    /// What the day before leaves to a group: nothing reaches over a whole day without touches.
-    fn carry_into(&self, day: Day, key: &GroupKey) -> Carry {
-        let before = day.previous();
-        let listener = self.open.get(&day).and_then(|state| state.previous.get(&key.listener)).copied();
-        let same = GroupKey { listener: listener.unwrap_or(key.listener), ..*key };
-        if self.open.contains_key(&before) {
-            return self.evaluate(before, &same).carry_out;
+    /// What a group's day leaves to the day after.
+    pub(super) fn carry_out(&self, day: Day, key: &GroupKey) -> Carry {
+        self.evaluate(day, key, self.carry_into(day, key)).carry_out
+    }
+
+    /// What the day before leaves to a group: nothing reaches over a whole day without touches, so
+    /// this goes back to the first of the days in a row on which there were any.
+    pub(super) fn carry_into(&self, day: Day, key: &GroupKey) -> Carry {
+        let (mut day, mut key) = (day, *key);
+        let mut row = Vec::new();
+        let mut carry = loop {
+            key = self.before(day, &key);
+            day = day.previous();
+            match self.open.get(&day) {
+                Some(state) if state.holds(&key) => row.push((day, key)),
+                Some(_) => break Carry::default(),
+                None => {
+                    let carried = self.carries.get(&day).and_then(|carries| carries.get(&key));
+                    break carried.cloned().unwrap_or_default();
+                }
+            }
+        };
+        for (day, key) in row.into_iter().rev() {
+            carry = self.evaluate(day, &key, carry).carry_out;
         }
-        self.carries.get(&before).and_then(|carries| carries.get(&same)).cloned().unwrap_or_default()
+        carry
+    }
+
+    /// The same listener and episode as the day before knows them.
+    fn before(&self, day: Day, key: &GroupKey) -> GroupKey {
+        let listener = self.open.get(&day).and_then(|state| state.previous.get(&key.listener)).copied();
+        GroupKey { listener: listener.unwrap_or(key.listener), ..*key }
     }
 
     /// The group of the day before that may have helped this one.
     pub(super) fn leader(&self, day: Day, key: &GroupKey) -> Option<GroupKey> {
-        let listener = self.open.get(&day).and_then(|state| state.previous.get(&key.listener)).copied();
-        let before = GroupKey { listener: listener.unwrap_or(key.listener), ..*key };
-        self.open.get(&day.previous())?.groups.contains_key(&before).then_some(before)
+        let before = self.before(day, key);
+        self.open.get(&day.previous())?.holds(&before).then_some(before)
     }
 
     /// The group of the day after whose verdicts hang on this one.
@@ -214,7 +329,7 @@ impl PodcastState {
         let state = self.open.get(&day.next())?;
         let listener = state.following.get(&key.listener).copied().unwrap_or(key.listener);
         let next = GroupKey { listener, ..*key };
-        state.groups.contains_key(&next).then_some(next)
+        state.holds(&next).then_some(next)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder};
-use arrow::compute::{filter_record_batch, not};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use castback_rules::verdict::Reason;
 use castback_schemas::table::Table;
@@ -20,7 +21,7 @@ use crate::processors::ledger::{self, RULE_VERSION};
 
 /// A ledger row whose verdict is revised.
 pub(super) struct Revised {
-    pub(super) account: String,
+    pub(super) account: AccountId,
     pub(super) slot: Slot,
     pub(super) offset: i64,
     pub(super) occurred_at: Micros,
@@ -33,12 +34,12 @@ pub(super) fn revision(
     (judged, directory): (Judged, &Directory),
     out: &mut Changes,
 ) -> Result<(), ArrowError> {
-    let episode = row.episode.map(|id| id.to_string());
+    let (account, episode) = (row.account.to_string(), row.episode.map(|id| id.to_string()));
     let [utc_day, first_touch, last_touch] = judged.counted;
     out.row(
         Table::Verdicts,
         &[
-            row.account.as_str().into(),
+            account.as_str().into(),
             Topic::ListenerRequests.name().into(),
             i64::from(row.slot.0).into(),
             row.offset.into(),
@@ -128,10 +129,20 @@ fn apps(rows: &Requests<'_>, rules: &mut RuleSets) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// The rows of a batch that are not late, and those that are.
-pub(super) fn late_last(batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch), ArrowError> {
-    let verdicts = batch.column_by_name("verdict").and_then(|column| column.as_string_opt::<i32>());
+/// The rows of some batches in the order in which they are judged again: what was late competes
+/// for its id only after what was not, and in the order of the log.
+pub(super) fn late_last(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let all = concat_batches(first.schema_ref(), batches)?;
+    let verdicts = all.column_by_name("verdict").and_then(|column| column.as_string_opt::<i32>());
     let verdicts = verdicts.ok_or_else(|| unreadable("verdict"))?;
-    let late: BooleanArray = verdicts.iter().map(|verdict| Some(verdict == Some("late"))).collect();
-    Ok((filter_record_batch(batch, &not(&late)?)?, filter_record_batch(batch, &late)?))
+    let offsets = all.column_by_name("offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let offsets = offsets.ok_or_else(|| unreadable("offset"))?;
+    let mut order: Vec<(bool, i64, u32)> = Vec::with_capacity(all.num_rows());
+    for (row, index) in (0..all.num_rows()).zip(0_u32..) {
+        order.push((verdicts.value(row) == "late", offsets.value(row), index));
+    }
+    order.sort_unstable();
+    let order: UInt32Array = order.into_iter().map(|(_, _, index)| Some(index)).collect();
+    Ok(vec![take_record_batch(&all, &order)?])
 }
