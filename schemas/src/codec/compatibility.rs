@@ -19,7 +19,8 @@ pub enum SchemaRefusal {
 pub fn check_compatible(new: &str, old: &str) -> Result<(), SchemaRefusal> {
     let (new, old) = (parsed(new)?, parsed(old)?);
     for (writer, reader) in [(&old, &new), (&new, &old)] {
-        SchemaCompatibility::can_read(writer, reader).map_err(|error| SchemaRefusal::Incompatible(error.to_string()))?;
+        SchemaCompatibility::can_read(writer, reader)
+            .map_err(|error| SchemaRefusal::Incompatible(error.to_string()))?;
     }
     Ok(())
 }
