@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: &SettingsArguments) -> anyhow::Result<ExitCod
     let settings = Settings::load(arguments)?;
     let data = directory(&settings.data);
     let mut all_well =
-        told("--data", &data.as_ref().map(|data| data.words()).map_err(|error| anyhow::anyhow!("{error:#}")));
+        told("--data", &data.as_ref().map(Directory::words).map_err(|error| anyhow::anyhow!("{error:#}")));
     if let Ok(data) = &data {
         all_well &= told("KAFKA_BROKERS", &within(log(&settings.log, data)).await);
         all_well &= told("DATABASE_URL", &within(catalogue(&settings, data)).await);

@@ -10,6 +10,8 @@ use castback_schemas::edge::HashKey;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::random;
+
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
@@ -81,8 +83,7 @@ impl DataDir {
     pub(crate) fn secret(&self, file: Option<&Path>, fresh: [u8; 32]) -> Result<HashKey> {
         let path = file.map_or_else(|| self.path.join("secret-key"), Path::to_owned);
         if file.is_none() && !path.exists() {
-            let digits: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
-            write_private(&path, &digits)?;
+            write_private(&path, &random::digits(&fresh))?;
         }
         let text = fs::read_to_string(&path).map_err(|error| DataDirError::Read(path.clone(), error))?;
         let bytes = bytes_of(text.trim()).ok_or(DataDirError::Secret(path))?;

@@ -24,7 +24,7 @@ impl BadUsage {
 
 /// 2 for bad usage or configuration, 1 for everything else.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(|cause| cause.is::<BadUsage>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.chain().any(<dyn std::error::Error>::is::<BadUsage>) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// The error and its causes, one a line.

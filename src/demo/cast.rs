@@ -154,28 +154,36 @@ pub(crate) const RENTED: [&str; 2] = ["3.3.2.77", "2.56.8.10"];
 
 #[cfg(test)]
 mod tests {
-    use castback_rules::agents::AgentKind;
+    use castback_rules::filter::{Answer, FilterInput, FilterReason, Subject, judge};
     use castback_rules::lists::{ListTexts, Lists};
     use castback_schemas::Micros;
-    use castback_schemas::edge::NetworkClass;
 
     use super::*;
 
     #[test]
     fn the_lists_take_everyone_for_what_they_play() {
         let lists = Lists::new(&ListTexts::seed(), Micros(0)).unwrap();
-        let refused = |agent: &str| {
-            let known = lists.agents.classify(agent);
-            known.kind == AgentKind::Bot || known.is_bot_library()
+        let reason = |agent: &str, address: &str| {
+            let request = FilterInput {
+                subject: Subject::Episode,
+                method: "GET",
+                answer: Some(Answer { status: 200, bytes_sent: Some(1_000_000) }),
+                range: None,
+                user_agent: Some(agent),
+                network: lists.datacentres.classify(address.parse().unwrap()),
+                referer: None,
+            };
+            judge(&request, &lists)
         };
         for player in PLAYERS {
-            assert!(!refused(player), "{player}");
+            assert_eq!(reason(player, "198.51.100.1"), None, "{player}");
         }
         for bot in BOTS {
-            assert!(refused(bot), "{bot}");
+            assert!(matches!(reason(bot, "198.51.100.1"), Some(FilterReason::Bot | FilterReason::BotLibrary)), "{bot}");
         }
+        assert_eq!(reason(WATCH, "198.51.100.1"), Some(FilterReason::WatchosDuplicate));
         for address in RENTED {
-            assert_eq!(lists.datacentres.classify(address.parse().unwrap()), NetworkClass::Datacentre, "{address}");
+            assert_eq!(reason(PLAYERS[0], address), Some(FilterReason::Datacentre), "{address}");
         }
     }
 

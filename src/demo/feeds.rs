@@ -86,10 +86,10 @@ fn rss(podcast: &Podcast, begun: Micros) -> String {
         let (guid, file, bytes) = (podcast.guid(index), podcast.file(index), podcast.bytes(index));
         let title = escaped(title);
         // Writing to a string does not fail.
-        write!(
+        writeln!(
             items,
             "<item><title>{title}</title><guid isPermaLink=\"false\">{guid}</guid><pubDate>{published}</pubDate>\
-             <itunes:duration>{seconds}</itunes:duration><enclosure url=\"{file}\" length=\"{bytes}\" type=\"audio/mpeg\"/></item>\n"
+             <itunes:duration>{seconds}</itunes:duration><enclosure url=\"{file}\" length=\"{bytes}\" type=\"audio/mpeg\"/></item>"
         )
         .ok();
     }

@@ -74,9 +74,9 @@ impl Listeners {
         let request = self.request(at);
         match self.rng.random_range(0..100) {
             0..42 => self.whole(request),
-            42..66 => self.pieces(request),
+            42..66 => self.pieces(&request),
             66..74 => self.given_up(request),
-            74..78 => self.from_the_watch(request),
+            74..78 => self.with_a_watch(request),
             78..86 => self.robot(request),
             86..90 => self.rented(request),
             90..94 => self.spoiled(request),
@@ -143,7 +143,7 @@ impl Listeners {
     }
 
     /// A player that asks whether ranges work, then for piece after piece.
-    fn pieces(&mut self, request: Request) {
+    fn pieces(&mut self, request: &Request) {
         let probe = Request { id: self.id(), status: 206, range: Some((0, 1)), bytes: 2, ..request.clone() };
         self.send(request.at, probe);
         let size = request.bytes / self.rng.random_range(3..=6) + 1;
@@ -162,7 +162,7 @@ impl Listeners {
             self.send(at, piece);
             from = to;
         }
-        self.buys(&request);
+        self.buys(request);
     }
 
     /// Less than a minute is loaded.
@@ -171,7 +171,7 @@ impl Listeners {
         self.send(request.at, Request { bytes, ..request });
     }
 
-    fn from_the_watch(&mut self, request: Request) {
+    fn with_a_watch(&mut self, request: Request) {
         let at = request.at.plus(self.rng.random_range(SECOND..MINUTE));
         let watch = Request { id: self.id(), at, agent: Some(WATCH), ..request.clone() };
         self.send(at, watch);

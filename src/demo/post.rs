@@ -16,7 +16,7 @@ use crate::client::{encoded, problem};
 const BATCH: usize = 1_000;
 
 /// How long a post is tried; a restarted server is there within seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Pause before a post that was not taken is sent again.
 const AGAIN: Duration = Duration::from_millis(300);

@@ -80,7 +80,7 @@ pub(crate) async fn person(path: &Path) -> anyhow::Result<Prepared> {
 }
 
 async fn sign_up(catalogue: &Catalogue) -> anyhow::Result<User> {
-    let password: String = random::bytes()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let password = random::digits(&random::bytes()?);
     let new = NewUser { email: EMAIL.to_owned(), password: password.into(), name: "Démo".to_owned() };
     let user = catalogue.sign_up(new).await?.user;
     catalogue.add_operator(EMAIL).await?;

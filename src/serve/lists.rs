@@ -11,6 +11,9 @@ use anyhow::Context;
 use castback_rules::lists::{DatedLists, ListTexts, Lists};
 use castback_schemas::{Day, Micros};
 
+/// Folders of versions, by the day from which they hold.
+type Versions = Vec<(Day, PathBuf)>;
+
 /// Reads and compiles all versions. Blocks for a second or so.
 pub(crate) fn load(folder: Option<&Path>) -> anyhow::Result<DatedLists> {
     let Some(folder) = folder else { return Ok(DatedLists::new(compiled(&ListTexts::seed(), Micros(0))?)) };
@@ -29,7 +32,7 @@ fn compiled(texts: &ListTexts, valid_from: Micros) -> anyhow::Result<Arc<Lists>>
 }
 
 /// The files of a folder, and its subfolders that are named by a date.
-fn contents(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<(Day, PathBuf)>)> {
+fn contents(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, Versions)> {
     let unreadable = || format!("USER_AGENTS_PATH: {} can't be read", folder.display());
     let (mut files, mut versions) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).with_context(unreadable)? {

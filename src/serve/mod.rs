@@ -44,12 +44,11 @@ pub(crate) async fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> 
     }
     let data = DataDir::take(&settings.data)?;
     let serves = settings.plays(Role::Api) || settings.plays(Role::Ingest);
-    let listener = match serves {
-        true => {
-            let bound = TcpListener::bind(arguments.listen).await;
-            Some(bound.with_context(|| format!("nothing can listen on {}", arguments.listen))?)
-        }
-        false => None,
+    let listener = if serves {
+        let bound = TcpListener::bind(arguments.listen).await;
+        Some(bound.with_context(|| format!("nothing can listen on {}", arguments.listen))?)
+    } else {
+        None
     };
     let server = tokio::select! {
         started = start(settings, data, listener) => started?,

@@ -128,7 +128,7 @@ impl Settings {
                 .read("DATABASE_URL", |text| values::scheme(text, &["sqlite://", "postgresql://", "postgres://"]))
                 .map(SecretString::from),
             object_store_url: reader.read("OBJECT_STORE_URL", |text| values::scheme(text, &["file:///", "s3://"])),
-            secret_key_file: reader.read("SECRET_KEY_FILE", path),
+            secret_key_file: reader.read("SECRET_KEY_FILE", |text| Ok(PathBuf::from(text))),
             off: SWITCHES.iter().filter(|(name, _)| !reader.switch(name)).map(|(_, part)| *part).collect(),
             feed_poll_interval: interval(&mut reader, "FEED_POLL_INTERVAL"),
             update_interval: interval(&mut reader, "UPDATE_INTERVAL"),
@@ -178,10 +178,6 @@ impl Settings {
                      an object store and a secret in common";
         (!missing.is_empty()).then(|| format!("{words}; please set {}", missing.join(", ")))
     }
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {

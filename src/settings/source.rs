@@ -35,7 +35,7 @@ impl Source {
             match (table::spec(&name), written(&value)) {
                 (None, _) => wrong.push(format!("{}: {key} is no setting{}", self.file_name, meant(&name))),
                 (Some(_), None) => {
-                    wrong.push(format!("{}: {key}: expected a text, a number or a list", self.file_name))
+                    wrong.push(format!("{}: {key}: expected a text, a number or a list", self.file_name));
                 }
                 (Some(_), Some(text)) => drop(self.file.insert(name, text)),
             }
