@@ -115,6 +115,9 @@ async fn killed_at_random_moments() {
     scene.finish(kills).await;
 }
 
+/// A campaign that nobody launches.
+const DRAFT: &str = r#"{"name": "Draft", "currency": "USD"}"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aborted_at_every_step() {
     let mut scene = Scene::set(seed("aborted_at_every_step")).await;
@@ -129,6 +132,9 @@ async fn aborted_at_every_step() {
             let Scene { server, load, current, .. } = &mut scene;
             until(&format!("{failpoint} is reached"), async || {
                 load.send_once(current).await;
+                // What people change makes events that a relay sends on.
+                let client = current.lock().expect("no poison").clone();
+                drop(client.try_post_raw("/v1/campaigns", "application/json", DRAFT).await);
                 server.exited()
             })
             .await;

@@ -116,7 +116,7 @@ async fn hungry(account: &Account, sql: &str) {
 /// A client that goes away takes its query with it: the next ones find a worker at once.
 async fn abandoned(account: &Account) {
     for _ in 0..4 {
-        let asking = ask(&account.client, HUNGRY[0], QUERY);
+        let asking = ask(&account.client, HUNGRY[1], QUERY);
         assert!(tokio::time::timeout(Duration::from_millis(300), asking).await.is_err(), "it has ended");
     }
     let answer = ask(&account.client, "SELECT 1", QUERY).await;

@@ -192,9 +192,10 @@ pub(crate) fn downloads<K: Ord>(
     totals
 }
 
-/// Reading: requests of one instant are taken in the order of their ids ("ties by event id" is said of credits only).
+/// Reading: requests of one instant are taken in the order in which they were accepted ("ties by event id" is said of
+/// credits only); callers give them in that order and sort stably. Totals are the same in any order.
 pub(crate) fn in_time(a: &Request, b: &Request) -> std::cmp::Ordering {
-    a.at.cmp(&b.at).then_with(|| a.id.cmp(&b.id))
+    a.at.cmp(&b.at)
 }
 
 /// How many records had each verdict and reason.
