@@ -40,6 +40,7 @@ pub(crate) fn lists() -> DatedLists {
 }
 
 /// An instant of a day, by the hour.
+#[expect(clippy::cast_possible_truncation, reason = "hours of a few days")]
 pub(crate) fn at(day: Day, hours: f64) -> Micros {
     day.start().plus((hours * 3_600_000_000.0) as i64)
 }
@@ -193,12 +194,14 @@ impl Request {
 /// New requests as they come from the decoder.
 pub(crate) fn batch(requests: &[Request]) -> RecordBatch {
     let mut out = Changes::default();
-    requests.iter().for_each(|request| request.write(&mut out));
-    unjudged(out.finish().unwrap().remove(0).1)
+    for request in requests {
+        request.write(&mut out);
+    }
+    unjudged(&out.finish().unwrap().remove(0).1)
 }
 
 /// A batch without the columns that a verdict adds.
-pub(crate) fn unjudged(batch: RecordBatch) -> RecordBatch {
+pub(crate) fn unjudged(batch: &RecordBatch) -> RecordBatch {
     let added = ["verdict", "reason", "duplicate_of", "rule_version", "config_version", "episode_id", "app"];
     let kept: Vec<usize> = (0..batch.num_columns())
         .filter(|&i| {

@@ -3,6 +3,7 @@
 mod advice;
 mod encoders;
 mod outbox;
+mod reroute;
 mod topics;
 
 use std::sync::Arc;
@@ -16,5 +17,6 @@ use crate::task::Shared;
 pub(crate) fn start(services: &TaskTracker, shared: &Arc<Shared>, owner: &str, stop: &CancellationToken) {
     services.spawn(outbox::run(Arc::clone(shared), owner.to_owned(), stop.clone()));
     services.spawn(topics::run(Arc::clone(shared), owner.to_owned(), stop.clone()));
+    services.spawn(reroute::run(Arc::clone(shared), owner.to_owned(), stop.clone()));
     services.spawn(advice::run(Arc::clone(shared), stop.clone()));
 }

@@ -4,8 +4,6 @@
 //! in between they are sent again under the same ids: (unit, commit, index), so that receivers
 //! drop what they have.
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +11,10 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use castback_broker::NewRecord;
+use castback_broker::{MAX_APPEND_BYTES, MAX_RECORD_BYTES, NewRecord};
 use castback_schemas::table::Table;
 use castback_schemas::time::SECOND;
-use castback_schemas::{AccountId, Clock, Day, Group, Slot, Topic, Unit};
+use castback_schemas::{AccountId, Clock, Group, Slot, Topic, Unit};
 use castback_store::{COMMIT, PinnedView, Scan, Versions, failpoint};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +32,7 @@ const EVERY: Duration = Duration::from_millis(250);
 /// How long a process holds the relay without renewal, in microseconds.
 const LEASE: i64 = 10 * SECOND;
 
-/// Events appended at once: bounded in number here and in bytes by their size.
+/// Events appended at once, as far as their bytes are what an append may have.
 const BATCH: usize = 1_000;
 
 /// What is sent on: the rows of a table, to a topic, under a key.
@@ -61,33 +59,43 @@ async fn send(shared: &Shared, owner: &str, encoders: &mut Encoders) -> Result<(
     if shared.catalogue.newest_commit().await? <= from || !shared.catalogue.take_lease(NAME, owner, LEASE).await? {
         return Ok(());
     }
-    let view = Arc::new(PinnedView::load(&shared.catalogue, None).await?);
+    let view = Arc::new(PinnedView::load(&shared.catalogue, None).await?.newer_than(from));
     for &(table, topic, key) in OUTGOING {
-        for slot in Slot::all() {
-            let Some(days) = days_since(&view, table, slot, from.0) else { continue };
-            let scan = Scan { slot: Some(slot), days, versions: Versions::All, ..Scan::new(table) };
+        for slot in Slot::all().filter(|slot| !view.pieces(table, *slot).is_empty()) {
+            let scan = Scan { slot: Some(slot), versions: Versions::All, ..Scan::new(table) };
             let rows = shared.store.rows(&view, scan).await?;
             let mut events = Vec::new();
             for batch in &rows {
                 collect(batch, from.0, &mut events)?;
             }
             let records = records(events, (topic, key, slot), (shared.clock.as_ref(), encoders)).await?;
-            for chunk in records.chunks(BATCH) {
-                failpoint::hit("relay.before");
-                shared.log.append(chunk.to_vec()).await?;
-                failpoint::hit("relay.after");
-            }
+            append(shared, records).await?;
         }
     }
     shared.catalogue.advance_relay(NAME, view.revision()).await?;
     Ok(())
 }
 
-/// The days of a table's rows that are newer than a commit.
-fn days_since(view: &PinnedView, table: Table, slot: Slot, after: i64) -> Option<RangeInclusive<Day>> {
-    let pieces = view.pieces(table, slot).iter().filter(|piece| piece.max_revision > after);
-    let days: BTreeSet<Day> = pieces.flat_map(|piece| <[Day; 2]>::from(piece.days())).collect();
-    Some(*days.first()?..=*days.last()?)
+/// Appends records in pieces that the log takes.
+pub(super) async fn append(shared: &Shared, records: Vec<NewRecord>) -> Result<(), SendError> {
+    let mut pieces: Vec<Vec<NewRecord>> = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let size = record.key.len() + record.value.len();
+        if let Some(piece) = pieces.last_mut().filter(|p| p.len() < BATCH && bytes + size <= MAX_APPEND_BYTES) {
+            bytes += size;
+            piece.push(record);
+        } else {
+            bytes = size;
+            pieces.push(vec![record]);
+        }
+    }
+    for piece in pieces {
+        failpoint::hit("relay.before");
+        shared.log.append(piece).await?;
+        failpoint::hit("relay.after");
+    }
+    Ok(())
 }
 
 /// A committed row as an event without its envelope.
@@ -151,13 +159,15 @@ async fn records(
         value.insert("occurred_at".to_owned(), json!(occurred.unwrap_or(now)));
         value.insert("recorded_at".to_owned(), json!(now));
         value.insert("revision".to_owned(), json!(commit));
-        records.push(NewRecord {
-            topic,
-            slot: Slot::of(event.account),
-            account: event.account,
-            key: Bytes::from(key),
-            value: encoders.of(topic).await?.encode_json(Value::Object(value))?.into(),
-        });
+        let encoder = encoders.of(topic).await?;
+        let mut encoded = encoder.encode_json(Value::Object(value.clone()))?;
+        if topic == Topic::DeadLetters && key.len() + encoded.len() > MAX_RECORD_BYTES {
+            // A record about a record that filled one: what it held is in the table of dead letters.
+            value.insert("value".to_owned(), json!([]));
+            encoded = encoder.encode_json(Value::Object(value))?;
+        }
+        let (slot, account) = (Slot::of(event.account), event.account);
+        records.push(NewRecord { topic, slot, account, key: Bytes::from(key), value: encoded.into() });
     }
     Ok(records)
 }

@@ -162,6 +162,21 @@ impl PinnedView {
         Self { revision: self.revision, pieces }
     }
 
+    /// The same view of the pieces that hold rows newer than a commit; they may hold older ones,
+    /// too. For who reads every version: which one is current can't be told from it.
+    #[must_use]
+    pub fn newer_than(&self, after: Revision) -> Self {
+        let newer = |slots: &BTreeMap<u16, Vec<Piece>>| {
+            let of_slot = |(slot, pieces): (&u16, &Vec<Piece>)| {
+                let newer: Vec<Piece> = pieces.iter().filter(|p| p.max_revision > after.0).cloned().collect();
+                (!newer.is_empty()).then_some((*slot, newer))
+            };
+            slots.iter().filter_map(of_slot).collect()
+        };
+        let pieces = self.pieces.iter().map(|(table, slots)| (table.clone(), newer(slots))).collect();
+        Self { revision: self.revision, pieces }
+    }
+
     /// An empty view, of nothing committed yet.
     #[must_use]
     pub fn empty() -> Self {

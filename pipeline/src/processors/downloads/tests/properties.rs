@@ -201,7 +201,7 @@ proptest! {
         let mut bench = live(&timely, &cuts);
         // Something of today lets the days freeze.
         let today = Request { recorded: after_all(), ..Request::new(900, after_all(), 99) };
-        bench.step(&[today.clone()]);
+        bench.step(std::slice::from_ref(&today));
         bench.freeze(after_all().plus(DAY));
         prop_assert_eq!(bench.downloads.open_days().len(), 1);
         if crash {
