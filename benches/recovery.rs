@@ -1,9 +1,9 @@
 //! How long a killed server takes until it is right again: `cargo bench --bench recovery [rows]`.
 //!
 //! The rows (10,000,000 unless told otherwise) lie in the open days of four accounts. The server is killed the moment
-//! the last record is accepted, and started again; then killed at rest and started again. Right again means: the
-//! downloads are those of all records, and a new listener of every account is counted, for which each unit must have
-//! its state back.
+//! the last record is accepted, and started again; then killed at rest and started again. It has recovered when a new
+//! record of every account is judged, for which each unit must have its state back and have read all that lay before.
+//! Then downloads and impressions must be those of all records.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod support {
@@ -22,7 +22,7 @@ use support::client::until;
 use support::meter::{Meter, Outcome};
 use support::scene::{Account, REQUESTS, send, serve_feed};
 use support::server::{Fsync, Server};
-use support::traffic::{GROUP, Traffic, first_day};
+use support::traffic::{GROUP, PIECES, Traffic, event_id, first_day};
 use tokio::time::Instant;
 
 const ACCOUNTS: u64 = 4;
@@ -67,46 +67,41 @@ async fn fill(data: &Path, rows: u64) -> Outcome<Vec<(Account, Traffic)>> {
     Ok(all)
 }
 
-/// Starts the server and waits until everything is right again; adds a listener to every account.
+/// Starts the server, adds a listener to every account, and waits until they are judged and all figures are right.
 async fn recover(data: &Path, fsync: Fsync, (what, all): (&str, &mut [(Account, Traffic)])) -> Outcome<()> {
     let rows: u64 = all.iter().map(|(_, traffic)| traffic.records()).sum();
     let started = Instant::now();
     let server = Server::start(data, fsync).await?;
-    let meter = Meter::start(&server.process())?;
-    let ready = started.elapsed();
-    downloads(&server, all).await?;
-    let known = started.elapsed();
+    let (meter, ready) = (Meter::start(&server.process())?, started.elapsed());
     for (account, traffic) in &mut *all {
-        traffic.groups += 1;
-        let last = Traffic { first: traffic.groups - 1, groups: 1, width: 1, ..traffic.clone() };
+        let last = Traffic { first: traffic.groups, groups: 1, width: 1, ..traffic.clone() };
         server.client(Some(&account.key))?.post_lines(REQUESTS, last.lines((0, GROUP))?).await?;
+        traffic.groups += 1;
     }
-    downloads(&server, all).await?;
-    let right = started.elapsed();
-    server.settled().await?;
-    println!(
-        "{what}: answers after {:.2} s, all downloads after {:.2} s, new ones counted after {:.2} s \
-         ({:.0} rows/s); nothing pending after {:.2} s",
-        ready.as_secs_f64(),
-        known.as_secs_f64(),
-        right.as_secs_f64(),
-        u32::try_from(rows).map_or(f64::INFINITY, f64::from) / right.as_secs_f64(),
-        started.elapsed().as_secs_f64(),
-    );
-    println!("  since it answers: {}", meter.used(rows)?);
-    server.end(Signal::KILL).await
-}
-
-/// Waits until each account's downloads and impressions are those of its listeners.
-async fn downloads(server: &Server, all: &[(Account, Traffic)]) -> Outcome<()> {
-    for (account, traffic) in all {
+    for (account, traffic) in &*all {
+        let client = server.client(Some(&account.key))?;
+        // Not found until its verdict is committed, for which its unit must have read everything before it.
+        let path = format!("/v1/ledger?event_id={}", event_id(traffic.groups - 1, PIECES - 1));
+        until(("the newest record is judged", LOOK), async || Ok(client.json(&path).await.ok())).await?;
+    }
+    let (judged, used) = (started.elapsed(), meter.used(rows)?);
+    for (account, traffic) in &*all {
         let client = server.client(Some(&account.key))?;
         let (start, _) = traffic.days;
-        until(("every download is counted", LOOK), async || {
-            let found = (account.downloads(&client, start).await?, account.impressions(&client).await?);
-            Ok((found == (traffic.groups, traffic.groups)).then_some(()))
-        })
-        .await?;
+        let found = (account.downloads(&client, start).await?, account.impressions(&client).await?);
+        if found != (traffic.groups, traffic.groups) {
+            return Err(format!("{} listeners, {found:?} downloads and impressions", traffic.groups).into());
+        }
     }
-    Ok(())
+    println!(
+        "{what}: answers after {:.2} s; a new record of every account is judged after {:.2} s ({:.0} rows/s); \
+         all figures have been asked for and are right after {:.2} s",
+        ready.as_secs_f64(),
+        judged.as_secs_f64(),
+        u32::try_from(rows).map_or(f64::INFINITY, f64::from) / judged.as_secs_f64(),
+        started.elapsed().as_secs_f64(),
+    );
+    println!("  from its first answer to the verdicts: {used}");
+    server.settled().await?;
+    server.end(Signal::KILL).await
 }

@@ -67,11 +67,7 @@ pub async fn serve_metrics(listener: TcpListener, app: Arc<App>, shutdown: Cance
 }
 
 /// Serves any router of the API on `listener` until `shutdown`.
-async fn serve_router(
-    listener: TcpListener,
-    (app, router): (Arc<App>, Router),
-    shutdown: CancellationToken,
-) {
+async fn serve_router(listener: TcpListener, (app, router): (Arc<App>, Router), shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let addresses = Addresses::default();
     let mut connections = JoinSet::new();

@@ -17,7 +17,8 @@ const EPISODES: u64 = 50;
 const LENGTH: u64 = 4_800_000;
 /// Bytes of a piece.
 const PIECE: u64 = LENGTH / PIECES;
-const PIECES: u64 = 8;
+/// Pieces of an episode; the rest of the ten records are sent again.
+pub(crate) const PIECES: u64 = 8;
 
 /// The first of `days` days of which yesterday is the last: nothing is played that has not happened yet.
 pub(crate) fn first_day(days: i32) -> Micros {
@@ -80,7 +81,6 @@ impl Traffic {
         let (part, group) = (within / width, block * width + within % width);
         let listener = first + group;
         let piece = part % PIECES;
-        let id = listener * PIECES + piece;
         // Pieces follow within seconds, and far from midnight.
         let day = i64::try_from(group * u64::try_from(*days)? / groups)?;
         let second = i64::try_from(mixed(listener) % 80_000 + piece)?;
@@ -88,19 +88,24 @@ impl Traffic {
         let (from, to) = (piece * PIECE, piece * PIECE + PIECE - 1);
         writeln!(
             lines,
-            "{{\"id\":\"{:016x}{:016x}\",\"podcast_id\":\"{podcast}\",\
+            "{{\"id\":\"{}\",\"podcast_id\":\"{podcast}\",\
              \"enclosure_url\":\"https://media.example/episodes/{}.mp3\",\"occurred_at\":\"{at}\",\"method\":\"GET\",\
              \"status\":206,\"range\":\"bytes={from}-{to}\",\"bytes_sent\":{PIECE},\
              \"user_agent\":\"AppleCoreMedia/1.0.0.19A{} (iPhone; U; CPU OS 15_0 like Mac OS X; en_us)\",\
              \"ip\":\"{}\"}}",
-            mixed(id),
-            mixed(!id),
+            event_id(listener, piece),
             listener % EPISODES,
             300 + mixed(listener + 1) % 200,
             address(listener),
         )?;
         Ok(())
     }
+}
+
+/// The id of a listener's request.
+pub(crate) fn event_id(listener: u64, piece: u64) -> String {
+    let number = listener * PIECES + piece;
+    format!("{:016x}{:016x}", mixed(number), mixed(!number))
 }
 
 /// The address of a listener: five share a household and hear different episodes.

@@ -17,8 +17,8 @@ use arrow::error::ArrowError;
 use castback_broker::Record;
 use castback_rules::verdict::DeadLetterReason;
 use castback_schemas::codec::{BatchDecoder, DeadReason, DecodeError, Decoded};
-use castback_schemas::edge::{Hash128, HashKey};
 use castback_schemas::edge::seal::seal;
+use castback_schemas::edge::{Hash128, HashKey};
 use castback_schemas::table::Table;
 use castback_schemas::{AccountId, Slot, Topic};
 use serde_json::json;
@@ -181,8 +181,9 @@ impl Intake {
         let key = self.keys.get(&account).ok_or_else(|| missing("key of the account"))?;
         let sealed = match key {
             None => Vec::new(),
-            Some(key) => seal(key, context.as_bytes(), &record.value)
-                .map_err(|error| ArrowError::ExternalError(error.into()))?,
+            Some(key) => {
+                seal(key, context.as_bytes(), &record.value).map_err(|error| ArrowError::ExternalError(error.into()))?
+            }
         };
         let account = account.to_string();
         out.row(
@@ -231,7 +232,8 @@ fn normalize(table: Table, slot: Slot, batch: &RecordBatch, records: &[&Record])
 
 fn source<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
     // A topic may have the column under the ledger's own name, too.
-    let renamed = || RENAMED.iter().find(|(ours, _)| *ours == name).and_then(|(_, theirs)| batch.column_by_name(theirs));
+    let renamed =
+        || RENAMED.iter().find(|(ours, _)| *ours == name).and_then(|(_, theirs)| batch.column_by_name(theirs));
     batch.column_by_name(name).or_else(renamed).ok_or_else(|| missing(name))
 }
 

@@ -258,11 +258,8 @@ impl Inner {
         if mine >= all {
             return Ok(());
         }
-        let taken = if exclusive {
-            self.retake().await?
-        } else {
-            self.shared.catalogue.take(&self.owner, all - mine).await?
-        };
+        let taken =
+            if exclusive { self.retake().await? } else { self.shared.catalogue.take(&self.owner, all - mine).await? };
         for held in taken {
             tracing::info!(unit = %held.unit, unit.epoch = held.epoch, "unit.taken");
             self.begin(held);

@@ -324,15 +324,13 @@ impl Task {
 
     async fn answer(&self, work: &mut Work, request: &UnitRequest) -> Result<(), TaskError> {
         match request.kind {
-            RequestKind::Recount => {
-                match serde_json::from_str::<RecountRequest>(&request.body) {
-                    Ok(asked) => self.recount(work, Some((request.id, &asked))).await,
-                    Err(error) => {
-                        tracing::error!(unit = %self.held.unit, request.id, %error, "unit.request_not_understood");
-                        self.say(Changes::default(), None, Some(request.id))
-                    }
+            RequestKind::Recount => match serde_json::from_str::<RecountRequest>(&request.body) {
+                Ok(asked) => self.recount(work, Some((request.id, &asked))).await,
+                Err(error) => {
+                    tracing::error!(unit = %self.held.unit, request.id, %error, "unit.request_not_understood");
+                    self.say(Changes::default(), None, Some(request.id))
                 }
-            }
+            },
             RequestKind::AcceptGap => self.accept_gap(request.id).await,
             RequestKind::Replay => self.say(Changes::default(), None, Some(request.id)),
         }

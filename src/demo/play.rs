@@ -63,6 +63,8 @@ pub(crate) struct Play {
     /// The end of the day: when the demo began.
     now: Micros,
     balance: Option<Balance>,
+    /// Records that an earlier demo left.
+    earlier: u64,
     shown_why: bool,
 }
 
@@ -76,11 +78,14 @@ impl Play {
         let screen = Screen::new(u64::try_from(DAY / MINUTE)?)?;
         let sender = Sender::new(client.clone(), stage.clone());
         let now = SystemClock.now();
-        Ok(Self { scene, server, client, stage, prepared, sender, screen, now, balance: None, shown_why: false })
+        let (balance, earlier, shown_why) = (None, 0, false);
+        Ok(Self { scene, server, client, stage, prepared, sender, screen, now, balance, earlier, shown_why })
     }
 
     /// Plays on and on; ends by an error only.
     pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
+        self.settle().await?;
+        self.earlier = self.balance.as_ref().map_or(0, |balance| balance.accepted);
         self.introduce();
         self.days_before().await?;
         let tag = format!("{:x}-{:x}", self.scene.seed, self.now.0 / SECOND);
@@ -181,7 +186,8 @@ impl Play {
     async fn settle(&mut self) -> anyhow::Result<()> {
         for _ in 0..LOOKS {
             let balance = Balance::read(&self.client).await?;
-            let settled = balance.pending == 0 && balance.holds() && balance.accepted >= self.sender.acknowledged;
+            let there = balance.accepted >= self.earlier + self.sender.acknowledged;
+            let settled = balance.pending == 0 && balance.holds() && there;
             let line = balance.line();
             self.balance = Some(balance);
             if settled {

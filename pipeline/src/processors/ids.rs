@@ -2,8 +2,8 @@
 
 use std::hash::Hash;
 
-use hashbrown::{HashMap, HashSet};
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 
 /// Fingerprints, each with the day (`D`: key and day) on which it was first seen, as a number small
 /// enough to stand beside millions of them.

@@ -51,10 +51,8 @@ impl Judged {
     /// Whether an ad may have been delivered by such a row.
     #[must_use]
     pub const fn may_have_delivered(self) -> bool {
-        let repeats = matches!(
-            self.reason,
-            Some(Reason::Duplicate(DuplicateReason::SameDownload | DuplicateReason::PartOf))
-        );
+        let repeats =
+            matches!(self.reason, Some(Reason::Duplicate(DuplicateReason::SameDownload | DuplicateReason::PartOf)));
         repeats || self.reason.is_none()
     }
 

@@ -4,6 +4,8 @@ pub mod app_events;
 pub mod campaign_performance;
 pub mod counting;
 pub mod downloads;
+#[cfg(test)]
+mod examples;
 mod ids;
 pub mod judged;
 pub mod ledger;

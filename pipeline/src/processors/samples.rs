@@ -287,7 +287,8 @@ impl Book {
     /// Current rows of a table.
     pub(crate) fn all(&self, table: Table) -> Vec<RecordBatch> {
         let rows = self.rows.get(&table).into_iter().flat_map(BTreeMap::values);
-        let current = |row: &&RecordBatch| row.column_by_name("withdrawn").is_none() || cell(row, "withdrawn") == "false";
+        let current =
+            |row: &&RecordBatch| row.column_by_name("withdrawn").is_none() || cell(row, "withdrawn") == "false";
         let rows: Vec<RecordBatch> = rows.filter(current).cloned().collect();
         match rows.first() {
             None => Vec::new(),

@@ -33,7 +33,7 @@ pub(crate) const NOON: Micros = Micros(1_772_366_400_000_000);
 pub(crate) const LENGTH: u64 = 28_800_000;
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An installation.
 pub(crate) struct House {
@@ -266,9 +266,10 @@ impl Process {
     pub(crate) fn fenced(&self) -> f64 {
         let families = self.registry.gather();
         let commits = families.iter().find(|family| family.name() == "castback_unit_commits_total");
-        let fenced = commits.into_iter().flat_map(|family| family.get_metric()).filter(|metric| {
-            metric.get_label().iter().any(|label| label.value() == "fenced")
-        });
+        let fenced = commits
+            .into_iter()
+            .flat_map(|family| family.get_metric())
+            .filter(|metric| metric.get_label().iter().any(|label| label.value() == "fenced"));
         fenced.map(|metric| metric.get_counter().get_value()).sum()
     }
 }

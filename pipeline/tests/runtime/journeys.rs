@@ -77,8 +77,12 @@ fn what_is_sent_is_counted_and_a_new_process_says_nothing_else() {
     let process = house.process(2);
     house.until("all is committed", || house.is_caught_up());
     let requests = house.balanced(Topic::ListenerRequests, Table::Requests);
-    let expected =
-        [("counted", 120), ("duplicate same_download", 120), ("duplicate same_event_id", 120), ("filtered method", 120)];
+    let expected = [
+        ("counted", 120),
+        ("duplicate same_download", 120),
+        ("duplicate same_event_id", 120),
+        ("filtered method", 120),
+    ];
     assert_eq!(requests, expected.map(|(verdict, count)| (verdict.to_owned(), count)).into());
     for (topic, table) in [(Topic::Conversions, Table::Conversions), (Topic::AppEvents, Table::AppEvents)] {
         let verdicts = house.balanced(topic, table);

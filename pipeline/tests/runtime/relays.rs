@@ -34,8 +34,7 @@ fn ids(house: &House, topic: Topic) -> Vec<String> {
         let schema = house.wait(house.catalogue.schema(id)).unwrap();
         decoder.learn(u32::try_from(id).unwrap(), schema.as_deref());
     }
-    let values: Vec<_> =
-        Slot::all().flat_map(|slot| house.read(topic, slot)).map(|record| record.value).collect();
+    let values: Vec<_> = Slot::all().flat_map(|slot| house.read(topic, slot)).map(|record| record.value).collect();
     let decoded = decoder.decode(&values).unwrap();
     assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
     text(&decoded.batch, "event_id")

@@ -68,8 +68,10 @@ fn a_process_that_wakes_up_after_another_took_its_work_changes_nothing() {
     // The other takes everything and does the work.
     let second = house.process(3);
     house.until("the second did the work", || house.is_caught_up());
-    let (verdicts, commit) =
-        (house.balanced(Topic::ListenerRequests, Table::Requests), house.wait(house.catalogue.newest_commit()).unwrap());
+    let (verdicts, commit) = (
+        house.balanced(Topic::ListenerRequests, Table::Requests),
+        house.wait(house.catalogue.newest_commit()).unwrap(),
+    );
     assert_eq!(verdicts, [("counted".to_owned(), 2), ("duplicate same_download".to_owned(), 1)].into());
     // The first wakes up with the same records in its hands.
     gate.send(true).unwrap();

@@ -12,6 +12,8 @@ mod deliveries;
 mod minutes;
 mod restore;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

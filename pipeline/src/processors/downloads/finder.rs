@@ -8,45 +8,30 @@ use uuid::Uuid;
 use super::rows::Requests;
 use crate::directory::{Directory, Podcast};
 
-/// Enclosures remembered; all are forgotten when there are more. A scan of made-up ones costs
-/// time, not memory.
+/// Texts of a kind that are remembered; all are forgotten when there are more. A scan of made-up
+/// ones costs time, not memory.
 const MAX_REMEMBERED: usize = 20_000;
 
-/// Remembers answers that hold for one version of the Directory.
-#[derive(Debug)]
+/// Remembers answers: about episodes those of one version of the Directory.
+#[derive(Debug, Default)]
 pub(super) struct Finder {
     change: i64,
     known: usize,
     found: HashMap<PodcastId, HashMap<Box<str>, Option<usize>>>,
-    account: (String, Option<AccountId>),
-    podcast: (String, PodcastId),
-}
-
-impl Default for Finder {
-    fn default() -> Self {
-        let (account, podcast) = ((String::new(), None), (String::new(), NOBODYS));
-        Self { change: 0, known: 0, found: HashMap::new(), account, podcast }
-    }
+    accounts: HashMap<Box<str>, Option<AccountId>>,
+    podcasts: HashMap<Box<str>, PodcastId>,
 }
 
 impl Finder {
     /// The account, if the record lies in its slot.
     pub(super) fn account(&mut self, rows: &Requests<'_>, row: usize, slot: Slot) -> Option<AccountId> {
-        let text = rows.account.value(row);
-        if self.account.0 != text {
-            let account = text.parse().ok().filter(|id| Slot::of(*id) == slot);
-            self.account = (text.to_owned(), account);
-        }
-        self.account.1
+        let own = |text: &str| text.parse().ok().filter(|id| Slot::of(*id) == slot);
+        remembered(&mut self.accounts, rows.account.value(row), own)
     }
 
     /// The podcast; all that is no podcast's id is one podcast that nobody has.
     pub(super) fn podcast(&mut self, rows: &Requests<'_>, row: usize) -> PodcastId {
-        let text = rows.podcast.value(row);
-        if self.podcast.0 != text {
-            self.podcast = (text.to_owned(), text.parse().unwrap_or(NOBODYS));
-        }
-        self.podcast.1
+        remembered(&mut self.podcasts, rows.podcast.value(row), |text| text.parse().unwrap_or(NOBODYS))
     }
 
     /// The episode of a podcast that an enclosure leads to.
@@ -69,6 +54,19 @@ impl Finder {
         of_podcast.insert(enclosure.into(), found);
         found
     }
+}
+
+/// The answer about a text, made if it is not known.
+fn remembered<T: Copy>(known: &mut HashMap<Box<str>, T>, text: &str, make: impl FnOnce(&str) -> T) -> T {
+    if let Some(answer) = known.get(text) {
+        return *answer;
+    }
+    if known.len() > MAX_REMEMBERED {
+        known.clear();
+    }
+    let answer = make(text);
+    known.insert(text.into(), answer);
+    answer
 }
 
 /// What no podcast is called.

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::evaluated::Evaluated;
 use super::place::Placed;
-use super::state::{DayState, GroupKey, PodcastState, order};
+use super::state::{DayState, GroupKey, PodcastState, Room, order};
 use super::{Downloads, PodcastDay, Prior, Row, Settled, write};
 use crate::change::Changes;
 use crate::directory::Directory;
@@ -48,7 +48,7 @@ impl Downloads {
     pub(super) fn put_in(&mut self) {
         self.sort_placed();
         let mut placed = std::mem::take(&mut self.placed);
-        let mut touches = Vec::new();
+        let (mut touches, mut room) = (Vec::new(), Room::default());
         for group in placed.chunk_by_mut(same_group) {
             let (day, key, household) = (group[0].day, group[0].key, group[0].household);
             let podcast = self.podcast_mut(day);
@@ -68,7 +68,7 @@ impl Downloads {
                 }
             }
             touches.dedup_by_key(|touch| order(touch));
-            state.insert(key, &household, &touches);
+            state.insert(key, &household, &touches, &mut room);
             let said = self.dirty.entry((day, key)).or_default();
             said.extend(group.iter().map(|row| (row.touch.row, row.prior)));
         }

@@ -214,7 +214,7 @@ impl DayState {
     }
 
     /// Adds sorted touches to a group; the same row twice is one touch.
-    pub(super) fn insert(&mut self, key: GroupKey, household: &Hash, new: &[Touch]) {
+    pub(super) fn insert(&mut self, key: GroupKey, household: &Hash, new: &[Touch], room: &mut Room) {
         let (household, _) = self.household_mut(household);
         let made = || Group { key, household: u32::try_from(household).unwrap_or(0), touches: Touches::default() };
         let (place, is_new) = self.groups.position_or(&key, made);
@@ -223,16 +223,27 @@ impl DayState {
         }
         let Some(group) = self.groups.at_mut(place) else { return };
         if is_new {
-            group.touches = Touches::pack(self.day, new);
+            group.touches = Touches::pack(self.day, new, &mut room.bytes);
             return;
         }
-        let mut all = Vec::with_capacity(new.len() + 8);
-        group.touches.unpack(self.day, &mut all);
+        let all = &mut room.touches;
+        all.clear();
+        group.touches.unpack(self.day, all);
         all.extend_from_slice(new);
         all.sort_by_key(order);
         all.dedup_by_key(|touch| order(touch));
-        group.touches = Touches::pack(self.day, &all);
+        group.touches = Touches::pack(self.day, all, &mut room.bytes);
     }
+}
+
+/// Requests of a group for which room is made at once; who has more is waited for.
+const MUCH: usize = 64;
+
+/// Room to pack and unpack in, used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    bytes: Vec<u8>,
+    touches: Vec<Touch>,
 }
 
 /// What the touches of a day are sorted by.
@@ -274,7 +285,7 @@ impl PodcastState {
         let Some((state, group)) = self.open.get(&day).and_then(|state| Some((state, state.groups.get(key)?))) else {
             return Evaluated::default();
         };
-        let mut touches = Vec::new();
+        let mut touches = Vec::with_capacity(group.touches.estimate().min(MUCH));
         group.touches.unpack(day, &mut touches);
         if state.limited(group) {
             return Evaluated { touches, limited: true, ..Evaluated::default() };

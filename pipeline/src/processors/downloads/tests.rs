@@ -280,7 +280,8 @@ fn a_frozen_day_takes_records_only_by_a_recount() {
     bench.step(&[Request::new(1, at(later, 1.0), 2)]);
     bench.freeze(at(later, 2.0));
     assert!(bench.downloads.is_frozen(&PodcastDay { account: ACCOUNT, podcast: PODCAST, day: MARCH }));
-    let late = |offset, listener| Request { recorded: at(later, 3.0), ..Request::new(offset, at(MARCH, 5.0), listener) };
+    let late =
+        |offset, listener| Request { recorded: at(later, 3.0), ..Request::new(offset, at(MARCH, 5.0), listener) };
     bench.step(&[late(2, 3), late(3, 1), Request { event_id: "request-2".into(), ..late(4, 3) }]);
     assert_eq!([bench.verdict(2), bench.verdict(3)], ["late day_frozen 000"; 2]);
     assert!(bench.downloads.due(at(later, 3.0)).is_empty());

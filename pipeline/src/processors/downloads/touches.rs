@@ -24,6 +24,9 @@ const SAME_LENGTH: u8 = 16;
 /// It needs what the one before needs.
 const SAME_NEED: u8 = 32;
 
+/// Bytes of a packed request, at least: flags, time and row.
+const LEAST: usize = 3;
+
 /// Packed requests, sorted by (time, row).
 #[derive(Debug, Default)]
 pub(super) struct Touches(Box<[u8]>);
@@ -44,14 +47,19 @@ impl Before {
 }
 
 impl Touches {
-    /// Packs sorted requests of `day`.
-    pub(super) fn pack(day: Day, touches: &[Touch]) -> Self {
-        let mut out = Vec::with_capacity(touches.len() * 24);
+    /// Packs sorted requests of `day`; `room` is emptied and used to write in.
+    pub(super) fn pack(day: Day, touches: &[Touch], room: &mut Vec<u8>) -> Self {
+        room.clear();
         let mut before = Before::first(day);
         for touch in touches {
-            write_touch(touch, &mut before, &mut out);
+            write_touch(touch, &mut before, room);
         }
-        Self(out.into_boxed_slice())
+        Self(room.as_slice().into())
+    }
+
+    /// How many requests there may be, at most but for a few.
+    pub(super) fn estimate(&self) -> usize {
+        self.0.len() / LEAST + 1
     }
 
     /// Appends the requests to `out`.
@@ -169,7 +177,7 @@ mod tests {
                 touches.into_iter().map(|touch| Touch { at: touch.at.plus(Day(day).start().0), ..touch }).collect();
             touches.sort_by_key(|touch| (touch.at, touch.row));
             let mut back = Vec::new();
-            Touches::pack(Day(day), &touches).unpack(Day(day), &mut back);
+            Touches::pack(Day(day), &touches, &mut Vec::new()).unpack(Day(day), &mut back);
             prop_assert_eq!(back, touches);
         }
     }
@@ -183,7 +191,7 @@ mod tests {
             bytes: Bytes::Range { start: 0, end: 28_800_000 },
             need: Need::bytes(960_000),
         };
-        let packed = |touches: &[Touch]| Touches::pack(Day(20_000), touches).0.len();
+        let packed = |touches: &[Touch]| Touches::pack(Day(20_000), touches, &mut Vec::new()).0.len();
         assert_eq!(packed(&[whole(40_000, 1_000_000_000)]), 16);
         assert_eq!(packed(&[whole(40_000, 1_000_000_000), whole(47_000, 1_000_700_000)]), 22);
     }
