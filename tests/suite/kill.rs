@@ -133,7 +133,7 @@ async fn aborted_at_every_step() {
             until(&format!("{failpoint} is reached"), async || {
                 load.send_once(current).await;
                 // What people change makes events that a relay sends on.
-                let client = current.lock().expect("no poison").clone();
+                let client = current.get_mut().expect("no poison").clone();
                 drop(client.try_post_raw("/v1/campaigns", "application/json", DRAFT).await);
                 server.exited()
             })

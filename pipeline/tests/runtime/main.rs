@@ -1,6 +1,8 @@
 //! The runtime over a real log, catalogue and store: counting end to end, crashes, zombies,
 //! poison, recounts, relays.
 
+#![expect(clippy::too_many_lines, reason = "a journey is told in one piece")]
+#![expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is longer than what it says")]
 #![expect(clippy::unwrap_used, reason = "a test that can't go on should say where")]
 
 mod crashes;
