@@ -148,7 +148,7 @@ pub(crate) struct DemoArguments {
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArguments {
-    /// The server's address, else the one in <data>/address
+    /// The server's address, else the one in `<data>/address`
     #[arg(long, env = "CASTBACK_URL")]
     pub(crate) server: Option<Url>,
     /// Where the server's data lies on this machine: its address and the operator's key
@@ -176,7 +176,7 @@ pub(crate) struct ReportArguments {
     /// The file's format
     #[arg(long, value_enum, default_value = "pdf")]
     pub(crate) format: FileFormat,
-    /// The file, else <kind>.<format>
+    /// The file, else `<kind>.<format>`
     #[arg(long)]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]

@@ -8,7 +8,7 @@
 //! operator names another ([`identity`]).
 //!
 //! Where to add: a resource is one file with its handlers, each with its `#[utoipa::path]`, its `mod`
-//! line here and its rows in [`router`]. What it refuses is a [`Problem`]; what it is given is [`App`].
+//! line here and its rows in [`mod@router`]. What it refuses is a [`Problem`]; what it is given is [`App`].
 
 mod agent_runs;
 pub mod app;
