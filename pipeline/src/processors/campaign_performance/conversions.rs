@@ -1,5 +1,6 @@
 //! Conversions as they come, and as they are remembered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
@@ -239,10 +240,10 @@ fn day(account: AccountId, conversion: &Conversion, noted_at: Micros, state: Day
 
 impl AccountState {
     /// Puts a conversion into the indices; answers the conversions that it may change: itself,
-    /// and the refunds and orders of its transaction and customer.
-    pub(super) fn remember(&mut self, offset: i64, conversion: Conversion) -> Vec<i64> {
+    /// the refunds and orders of its transaction and customer, and the refunds of those.
+    pub(super) fn remember(&mut self, offset: i64, conversion: Conversion) -> BTreeSet<i64> {
         let mut changed = self.related(&conversion);
-        changed.push(offset);
+        changed.insert(offset);
         for (_, household) in &conversion.households {
             self.by_household.entry(*household).or_default().insert(offset);
         }
@@ -270,9 +271,11 @@ impl AccountState {
         Some(conversion)
     }
 
-    fn related(&self, conversion: &Conversion) -> Vec<i64> {
+    fn related(&self, conversion: &Conversion) -> BTreeSet<i64> {
         let by_transaction = conversion.transaction.as_ref().and_then(|id| self.by_transaction.get(id));
         let by_customer = conversion.customer.and_then(|id| self.by_customer.get(&id));
-        by_transaction.into_iter().chain(by_customer).flatten().copied().collect()
+        let mut related = by_transaction.into_iter().chain(by_customer).flatten().copied().collect();
+        self.add_refunds(&mut related);
+        related
     }
 }

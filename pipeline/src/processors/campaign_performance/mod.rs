@@ -167,12 +167,17 @@ impl AccountState {
             self.minutes.delivered(delivered, 1);
             self.expose(offset, delivered);
         }
-        // A refund follows the credit of its order, wherever it was sent from.
-        let orders = seen_by.iter().filter_map(|offset| self.conversions.get(offset));
+        self.add_refunds(&mut seen_by);
+        seen_by
+    }
+
+    /// Adds the refunds of those conversions: a refund follows the credit of its order, wherever
+    /// either was sent from.
+    fn add_refunds(&self, changed: &mut BTreeSet<i64>) {
+        let orders = changed.iter().filter_map(|offset| self.conversions.get(offset));
         let refunds = orders.filter_map(|order| self.by_transaction.get(order.transaction.as_ref()?));
         let refunds: Vec<i64> = refunds.flatten().copied().collect();
-        seen_by.extend(refunds);
-        seen_by
+        changed.extend(refunds);
     }
 
     fn expose(&mut self, offset: i64, delivered: &Delivered) {

@@ -377,6 +377,21 @@ fn a_prior_customer_is_nobodys() {
 }
 
 #[test]
+fn a_refund_follows_an_order_that_turns_out_to_be_a_prior_customers() {
+    let exclusive = campaign(1, &json!({ "exclusions": { "prior_customers": true } }));
+    let mut bench = Bench::new(&[exclusive, campaign(2, &json!({}))]);
+    bench.requests(&[Request::new(0, at(MARCH, 9.0), 1)]);
+    let order = Sale { customer: Some(7), transaction: Some("t".into()), ..Sale::new(0, at(MARCH, 12.0)) };
+    bench.sales(std::slice::from_ref(&order));
+    // Sent without what would connect it to the customer: only the transaction does.
+    bench.sales(&[Sale { id: "back".into(), kind: "refund", customer: None, household: None, offset: 1, ..order }]);
+    assert_eq!([bench.total(1, "revenue_equal_minor"), bench.total(2, "revenue_equal_minor")], [0, 0]);
+    bench.sales(&[Sale { customer: Some(7), household: None, ..Sale::new(2, at(MARCH, 1.0)) }]);
+    assert_eq!([bench.total(1, "revenue_equal_minor"), bench.total(2, "revenue_equal_minor")], [0, 0]);
+    assert_eq!(bench.recover(), 0);
+}
+
+#[test]
 fn a_campaign_launched_later_counts_what_is_nobodys_after_a_restart() {
     let mut bench = one();
     bench.sales(&[Sale::new(0, at(MARCH, 9.0))]);

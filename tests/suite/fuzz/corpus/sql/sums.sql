@@ -1,0 +1,1 @@
+SELECT verdict, reason, COUNT(*) AS n, date_trunc('hour', occurred_at) AS h FROM ledger WHERE topic = 'listener-requests' AND event_id LIKE 'r%' GROUP BY 1, 2, 4 HAVING COUNT(*) > 0 ORDER BY n DESC LIMIT 10

@@ -1,0 +1,1 @@
+WITH a AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY podcast_id ORDER BY occurred_at) AS r FROM requests) SELECT a.r, b.title, CASE WHEN a.range IS NULL THEN 'x' ELSE regexp_replace(a.range, '=.*', '') END FROM a LEFT JOIN podcasts b ON a.podcast_id = b.id WHERE a.status IN (200, 206) UNION ALL SELECT 1, 'y', 'z'
