@@ -2,13 +2,16 @@
 //!
 //! - `oracle` recomputes every figure from the inputs, by rules written down from the domain document alone.
 //! - `support` starts, kills and audits the process, and sends traffic from a seed.
-//! - `journeys` walk through the product; `kill` and `disk_full` break it on the way; `fuzz` corrupts what it reads.
+//! - `journeys` walk through the product; `kill` and `disk_full` break it on the way; `fuzz` corrupts what
+//!   it reads; `durability` watches what it has put on the disk.
 //!
 //! `CASTBACK_CORPUS` names a folder with recorded feeds, logs and lists; without it, made-up ones are used.
 //! `CASTBACK_KILLS` sets the length of the kill loop, `CASTBACK_FUZZ` that of the fuzzing, `CASTBACK_SEED` repeats a run.
 
 #[cfg(test)]
 mod disk_full;
+#[cfg(test)]
+mod durability;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
