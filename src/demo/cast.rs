@@ -102,7 +102,7 @@ pub(crate) struct Campaign {
 }
 
 /// Every campaign of the demo.
-pub(crate) const CAMPAIGNS: [Campaign; 2] = [
+pub(crate) const CAMPAIGNS: [Campaign; 3] = [
     Campaign {
         name: "Herbströstung – 10 % für Hörerinnen",
         advertiser: "Rösterei Müller & Söhne",
@@ -124,6 +124,18 @@ pub(crate) const CAMPAIGNS: [Campaign; 2] = [
         price: Price::Flat(60_000),
         budget: 60_000,
         spots: &[("pre_roll", 0, 20)],
+    },
+    // For the same shop as the first, and to the same people: who is credited depends on the model.
+    Campaign {
+        name: "Mahlwerk-Wochen",
+        advertiser: "Rösterei Müller & Söhne",
+        podcasts: &[0, 2],
+        data_set: "roesterei-shop",
+        promo_code: "MAHLWERK",
+        vanity_slug: "mahlwerk",
+        price: Price::Flat(45_000),
+        budget: 45_000,
+        spots: &[("mid_roll", 300, 30)],
     },
 ];
 

@@ -237,7 +237,7 @@ impl Play {
     async fn look(&mut self, time: &str, minute: u64) -> anyhow::Result<()> {
         self.server.check()?;
         let balance = Balance::read(&self.client).await?;
-        let sent = self.sender.acknowledged;
+        let sent = self.sender.acknowledged + self.sender.glances;
         self.screen.show((minute, &format!("{time}  {sent} records sent")), &balance.line());
         self.balance = Some(balance);
         Ok(())

@@ -28,6 +28,8 @@ pub(crate) struct Sender {
     stage: Stage,
     /// Records that the server said it has.
     pub(crate) acknowledged: u64,
+    /// Pixels and visits that it answered; they are recorded after the answer.
+    pub(crate) glances: u64,
     /// Posts that had to be sent again.
     pub(crate) repeated: u64,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Sender {
 impl Sender {
     /// Nothing sent yet.
     pub(crate) fn new(client: ServerClient, stage: Stage) -> Self {
-        Self { client, stage, acknowledged: 0, repeated: 0 }
+        Self { client, stage, acknowledged: 0, glances: 0, repeated: 0 }
     }
 
     /// Sends everything, each kind in its order.
@@ -94,7 +96,7 @@ impl Sender {
     }
 
     /// A pixel or a visit: no acceptance, so nobody waits for it or sends it again.
-    async fn glance(&self, sent: &Sent) {
+    async fn glance(&mut self, sent: &Sent) {
         let path = match sent {
             Sent::Pixel { campaign, id, cents } => {
                 let campaign = self.stage.campaigns.get(*campaign).map(|id| encoded(id)).unwrap_or_default();
@@ -103,8 +105,9 @@ impl Sender {
             Sent::Visit { campaign } => format!("/r/{}", CAMPAIGNS[*campaign].vanity_slug),
             _ => return,
         };
-        if let Err(error) = self.client.get(&path, "*/*").await {
-            tracing::debug!(error = %error, "a glance was not seen");
+        match self.client.get(&path, "*/*").await {
+            Ok(answer) => self.glances += u64::from(matches!(answer.status, 200 | 302)),
+            Err(error) => tracing::debug!(error = %error, "a glance was not seen"),
         }
     }
 }

@@ -84,7 +84,7 @@ async fn sign_up(catalogue: &Catalogue) -> anyhow::Result<User> {
     let new = NewUser { email: EMAIL.to_owned(), password: password.into(), name: "Démo".to_owned() };
     let user = catalogue.sign_up(new).await?.user;
     catalogue.add_operator(EMAIL).await?;
-    // Three podcasts and two campaigns are more than the free tier has.
+    // Three podcasts and three campaigns are more than the free tier has.
     catalogue.set_tier(user.account, user.id, "professional").await?;
     Ok(user)
 }

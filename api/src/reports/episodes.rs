@@ -45,7 +45,8 @@ pub(super) async fn table(
         Column::number("Devices"),
         Column::number("Households"),
     ];
-    let title = if rows.len() < most { "Episodes".to_owned() } else { format!("The {most} most heard episodes") };
+    let title =
+        if rows.len() < most { "Heard with the ad".to_owned() } else { format!("Heard with the ad: the first {most}") };
     Ok((Table { title, columns, rows: (0..rows.len()).map(row).collect(), total: Some(total) }, sql))
 }
 

@@ -100,7 +100,7 @@ impl Making<'_> {
 
     /// The last page: method, revision, and the SQL of every figure.
     fn last_page(&self, figures: &[Figure], others: Vec<Statement>) -> Vec<Block> {
-        let method = Methodology::of(self.app.lists.at(self.now), self.now).text();
+        let method = Methodology::of(self.app.lists.at(self.now), self.now).text().replace('`', "");
         let lines: Vec<&str> = method.lines().skip(2).map(|line| line.trim_start_matches(['#', ' '])).collect();
         let words = format!(
             "Every number above is the answer of a statement below, as of revision {} (give it as \"as_of\" with POST /v1/sql).",

@@ -53,7 +53,7 @@ async fn write(making: &Making<'_>) -> Result<Document> {
     document.blocks.extend([
         Block::Heading("Episodes".to_owned()),
         Block::Table(episodes),
-        Block::Heading("Credit models side by side".to_owned()),
+        Block::Heading("Credit models".to_owned()),
         Block::Table(models),
     ]);
     if !figures.other.is_empty() {
@@ -160,7 +160,10 @@ async fn models(making: &Making<'_>, (figures, question): (&Figures, &Question))
         Column::number("ROAS low"),
         Column::number("ROAS high"),
     ];
-    Ok((Table { title: "Credit models".to_owned(), columns, rows, total: None }, statements))
+    Ok((
+        Table { title: "The same conversions, credited by each model".to_owned(), columns, rows, total: None },
+        statements,
+    ))
 }
 
 fn other_currencies(other: &[Money]) -> Table {
