@@ -37,7 +37,7 @@ pub(crate) struct Figures {
     /// Impressions whose place in the file is unknown.
     pub(crate) position_unknown: u64,
     /// Impressions at addresses that tell households apart; none where that is too much to count.
-    pub(crate) usable: Option<u64>,
+    pub(crate) usable: Option<Usable>,
     /// Conversions of the campaign's data sets that nothing is credited for.
     pub(crate) unattributed: u64,
     /// Minor units of the revenue that nobody has verified.
@@ -48,6 +48,17 @@ pub(crate) struct Figures {
     pub(crate) other: Vec<Money>,
 }
 
+/// Impressions at addresses that tell households apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usable {
+    /// How many.
+    impressions: u64,
+    /// Of how many.
+    of: u64,
+    /// From when on, if not from the range's start: earlier requests are past their retention.
+    since: Option<Micros>,
+}
+
 impl Figures {
     /// Asks for the figures.
     pub(crate) async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
@@ -55,8 +66,8 @@ impl Figures {
         let [facts, downloads, devices, households, cost, credits, other, converting, unattributed] =
             ask.all(statements.each_ref().map(String::as_str)).await?;
         // It alone looks at every request: where those are too many for that, the others still stand.
-        let usable = match ask.one(&question.usable()).await {
-            Ok(usable) => Some(usable.count(0, "usable")),
+        let usable = match Usable::read(ask, question).await {
+            Ok(usable) => Some(usable),
             Err(problem) if problem.code() == Code::TooLarge => None,
             Err(problem) => return Err(problem),
         };
@@ -104,13 +115,17 @@ impl Figures {
     /// than 10 listeners of that day.
     pub(crate) fn usable_share(&self) -> Rate {
         let Some(usable) = self.usable else { return Rate::default() };
-        let all = self.sums.impressions;
-        let interval = interval::wilson(usable, all);
+        let interval = interval::wilson(usable.impressions, usable.of);
         Rate {
-            value: ratio(real(usable), real(all)),
+            value: ratio(real(usable.impressions), real(usable.of)),
             low: interval.map(|interval| interval.low),
             high: interval.map(|interval| interval.high),
         }
+    }
+
+    /// From when on addresses are known, if not from the range's start.
+    pub(crate) fn usable_since(&self) -> Option<Micros> {
+        self.usable?.since
     }
 
     /// Too few conversions to lean on.
@@ -131,6 +146,10 @@ impl Figures {
                 "under 20 % of the impressions came from usable addresses: household figures say little".to_owned(),
             );
         }
+        if let Some(since) = self.usable_since() {
+            let said = "are past their retention: the share of usable addresses is of later impressions";
+            warnings.push(format!("requests before {since} {said}"));
+        }
         if self.position_unknown > 0 {
             let all = self.sums.impressions;
             warnings
@@ -148,6 +167,16 @@ impl Figures {
             warnings.push("revenue in other currencies is listed, not added".to_owned());
         }
         warnings
+    }
+}
+
+impl Usable {
+    /// Of what is kept: addresses are those of requests.
+    async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
+        let kept = question.since(ask.kept_from());
+        let [usable, all] = ask.all([&kept.usable(), &kept.impressions()]).await?;
+        let (impressions, of) = (usable.count(0, "usable"), all.count(0, "impressions"));
+        Ok(Self { impressions, of, since: (kept.from != question.from).then_some(kept.from) })
     }
 }
 

@@ -84,6 +84,12 @@ impl Question {
         Self { conversions_to: until(lookback), ..Self::range(campaign, (start, until(end)), as_of) }
     }
 
+    /// The same from a later instant on.
+    pub(crate) fn since(&self, at: Micros) -> Self {
+        let from = self.from.max(at);
+        Self { from, to: self.to.max(from), conversions_to: self.conversions_to.max(from), ..self.clone() }
+    }
+
     /// The same by another model.
     pub(crate) fn by(mut self, heard: Heard, model: Model) -> Self {
         (self.heard, self.model) = (heard, model);

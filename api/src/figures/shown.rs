@@ -19,6 +19,7 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         Rate { value: of(rate.value), low: of(rate.low), high: of(rate.high) }
     };
     let sums = &figures.sums;
+    let usable = figures.usable_since().map_or_else(|| question.clone(), |since| question.since(since));
     let reach = match figures.reach_months {
         0 | 1 => String::new(),
         months => format!("summed over the keys of {months} months"),
@@ -51,7 +52,7 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         rate("CPV", major(sums.cpv()), currency, question.cost_per(Part::Visits)),
         rate("CPL", major(sums.cpl()), currency, question.cost_per(Part::Leads)),
         rate("Average order value", major(sums.aov()), currency, question.order_value()),
-        percent("Usable addresses", figures.usable_share(), "of the impressions", question.usable_share()),
+        percent("Usable addresses", figures.usable_share(), "of the impressions", usable.usable_share()),
     ]
 }
 

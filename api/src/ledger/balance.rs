@@ -13,6 +13,7 @@ use axum::extract::State;
 use castback_catalogue::units::UnitStatus;
 use castback_schemas::time::HOUR;
 use castback_schemas::{Group, Micros, Slot, Topic, Unit};
+use castback_store::balance::Cutoffs;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
@@ -68,6 +69,10 @@ pub(crate) struct Balance {
     pub(crate) balanced: bool,
     /// The commit that was read.
     pub(crate) revision: i64,
+    /// Records appended before this are past their retention and left out on both sides; of several
+    /// accounts the latest such time, each is weighed from its own. Null when nothing is past it.
+    #[schema(value_type = Option<String>)]
+    pub(crate) kept_from: Option<Micros>,
 }
 
 /// What is weighed.
@@ -125,8 +130,9 @@ async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
     // First what waits: whatever comes meanwhile is judged in the view, never missing from both.
     let pending = pending(app, weighed).await?;
     let view = app.reads.pinned(&app.catalogue).await?;
+    let cutoffs = cutoffs(app, weighed.scope).await?;
     let range = weighed.range.unwrap_or((Micros(i64::MIN), Micros(i64::MAX)));
-    let balances = app.store.balance(&view, weighed.scope.into(), range).await?;
+    let balances = app.store.balance(&view, weighed.scope.into(), (range, &cutoffs)).await?;
     let mut sum = castback_store::balance::Balance::default();
     for (topic, _) in &weighed.topics {
         let of = balances.get(topic).copied().unwrap_or_default();
@@ -147,7 +153,18 @@ async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
         pending,
         balanced: sum.accepted == sum.judged(),
         revision: view.revision().0,
+        kept_from: cutoffs.into_values().max(),
     })
+}
+
+/// The cut-offs of a scope's accounts. To be asked for after the view is pinned: what goes meanwhile
+/// is still in the view, and what has gone is before a cut-off.
+async fn cutoffs(app: &App, scope: Scope) -> Result<Cutoffs> {
+    let kept = match scope {
+        Scope::Account(account) => vec![(account, app.catalogue.kept_from(account).await?)],
+        Scope::All => app.catalogue.kept().await?.into_iter().map(|kept| (kept.account, kept.kept_from)).collect(),
+    };
+    Ok(kept.into_iter().filter(|(_, from)| *from > Micros(0)).collect())
 }
 
 /// Records on the log behind the position of the unit that gives their verdicts.

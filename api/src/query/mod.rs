@@ -15,7 +15,7 @@ mod rows;
 use std::sync::Arc;
 use std::time::Duration;
 
-use castback_schemas::Revision;
+use castback_schemas::{Micros, Revision};
 use castback_store::session::{CatalogueTables, SqlError, query, session};
 use castback_store::{PinnedView, session};
 
@@ -39,18 +39,30 @@ pub(crate) struct Ask<'a> {
     app: &'a App,
     view: Arc<PinnedView>,
     scope: session::Scope,
+    kept_from: Micros,
 }
 
 impl<'a> Ask<'a> {
     /// As of the newest commit.
     pub(crate) async fn newest(app: &'a App, scope: Scope) -> Result<Self> {
         let view = app.reads.pinned(&app.catalogue).await?;
-        Ok(Self { app, view, scope: scope.into() })
+        // After the view: what goes meanwhile is still in it.
+        let kept_from = match scope {
+            Scope::Account(account) => app.catalogue.kept_from(account).await?,
+            Scope::All => Micros(0),
+        };
+        Ok(Self { app, view, scope: scope.into(), kept_from })
     }
 
     /// The commit.
     pub(crate) fn revision(&self) -> Revision {
         self.view.revision()
+    }
+
+    /// From when on the account's ledger is kept: earlier requests and events have gone, or may go at
+    /// any moment. The epoch while all is kept.
+    pub(crate) fn kept_from(&self) -> Micros {
+        self.kept_from
     }
 
     /// The view, for rows that SQL doesn't show.

@@ -36,7 +36,7 @@ mod view;
 pub mod worker;
 
 pub use columns::{COMMIT, stored_schema};
-pub use compaction::{Compacted, Compactor, Cutoffs};
+pub use compaction::{Compacted, Compactor, Expired, Retained};
 pub use error::{Result, StoreError};
 pub use object::{EncodedObject, SliceBody, SliceRows};
 pub use objects::Objects;

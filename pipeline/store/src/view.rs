@@ -54,6 +54,9 @@ pub enum Place {
 pub(crate) struct SegmentBody {
     /// CRC-32 of the bytes.
     pub(crate) crc: u32,
+    /// When its first and its last row were recorded, if retention applies to its table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recorded: Option<(i64, i64)>,
 }
 
 impl Piece {
