@@ -40,6 +40,7 @@ struct Encoded {
     rows: u64,
     revisions: (i64, i64),
     recorded: Option<(i64, i64)>,
+    tail: Option<(u64, u32)>,
 }
 
 impl Compactor {
@@ -112,7 +113,7 @@ impl Compactor {
         for (index, part) in encoded.into_iter().enumerate() {
             // One name and a running number: ordered by key, the parts of a merge are in its order.
             let key = format!("segments/{}/{slot}/{}/{name}-{index:03}.parquet", table.name(), day.0);
-            let body = SegmentBody { crc: crc32fast::hash(&part.bytes), recorded: part.recorded };
+            let body = SegmentBody { crc: crc32fast::hash(&part.bytes), tail: part.tail, recorded: part.recorded };
             segments.push(Segment {
                 object_key: key.clone(),
                 table: table.name().to_owned(),
@@ -158,7 +159,8 @@ fn encode(table: Table, rows: &[RecordBatch]) -> Result<Vec<Encoded>> {
         let commits = ints(&part, COMMIT, table)?;
         let revisions = (min(commits).unwrap_or_default(), max(commits).unwrap_or_default());
         let (bytes, rows) = (segment::encode(table, &part)?, part.num_rows() as u64);
-        encoded.push(Encoded { bytes, rows, revisions, recorded: recorded(table, &part) });
+        let tail = segment::tail(&bytes)?;
+        encoded.push(Encoded { bytes, rows, revisions, recorded: recorded(table, &part), tail });
     }
     Ok(encoded)
 }

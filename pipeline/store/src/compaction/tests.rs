@@ -304,6 +304,14 @@ async fn a_damaged_or_missing_object_is_an_error_never_fewer_rows() {
 #[tokio::test]
 async fn compaction_is_due_by_number_or_by_age() {
     let harness = Harness::new().await;
+    for index in (0..written.len()).rev().step_by(7).take(200) {
+        let mut bytes = written.clone();
+        bytes[index] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        let of_event = Scan { event_id: Some("event-9".to_owned()), ..Scan::new(Table::Requests) };
+        let read = harness.store.rows(&view, of_event).await;
+        assert!(matches!(read, Err(crate::StoreError::Corrupt { .. })), "byte {index} of a filter: {read:?}");
+    }
     assert_eq!(harness.compactor.run_if_due().await.unwrap().slices, 0);
     two_days(&harness).await;
     assert_eq!(harness.compactor.run_if_due().await.unwrap().slices, 0);
