@@ -66,7 +66,7 @@ impl Figures {
         let [facts, downloads, devices, households, cost, credits, other, converting, unattributed] =
             ask.all(statements.each_ref().map(String::as_str)).await?;
         // It alone looks at every request: where those are too many for that, the others still stand.
-        let usable = match Usable::read(ask, question).await {
+        let usable = match Usable::read(ask, question, facts.count(0, "impressions")).await {
             Ok(usable) => Some(usable),
             Err(problem) if problem.code() == Code::TooLarge => None,
             Err(problem) => return Err(problem),
@@ -172,11 +172,17 @@ impl Figures {
 
 impl Usable {
     /// Of what is kept: addresses are those of requests.
-    async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
+    async fn read(ask: &Ask<'_>, question: &Question, all: u64) -> Result<Self> {
         let kept = question.since(ask.kept_from());
-        let [usable, all] = ask.all([&kept.usable(), &kept.impressions()]).await?;
-        let (impressions, of) = (usable.count(0, "usable"), all.count(0, "impressions"));
-        Ok(Self { impressions, of, since: (kept.from != question.from).then_some(kept.from) })
+        let impressions = match ask.usable(&kept).await? {
+            Some(usable) => usable,
+            None => ask.one(&kept.usable()).await?.count(0, "usable"),
+        };
+        if kept.from == question.from {
+            return Ok(Self { impressions, of: all, since: None });
+        }
+        let of = ask.one(&kept.impressions()).await?.count(0, "impressions");
+        Ok(Self { impressions, of, since: Some(kept.from) })
     }
 }
 

@@ -5,7 +5,10 @@ use castback_rules::spend::{Flight, Terms};
 use castback_rules::window::Window;
 use castback_schemas::campaign::{CampaignTerms, PriceModel};
 use castback_schemas::time::DAY;
-use castback_schemas::{CampaignId, Currency, Micros};
+use castback_schemas::{AccountId, CampaignId, Currency, Micros};
+use castback_store::sharing::Delivered;
+
+use super::statements::MAX_SHARED;
 
 /// By which downloads impressions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,12 @@ impl Question {
     /// The same by another model.
     pub(crate) fn by(mut self, heard: Heard, model: Model) -> Self {
         (self.heard, self.model) = (heard, model);
+    /// The deliveries of which the usable ones are counted, and how many listeners may share an address.
+    pub(crate) fn at_usable(&self, account: AccountId) -> (Delivered, u16) {
+        let (campaign, flag) = (self.campaign.to_string(), self.heard.flag());
+        (Delivered { account, campaign, flag, from: self.from, to: self.to }, MAX_SHARED)
+    }
+
         self
     }
 

@@ -10,7 +10,7 @@ const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'g
 /// The UTC day of event time, as a number.
 const DAY: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
 /// Listeners of one address and day above which it tells no household.
-const MAX_SHARED: u32 = 10;
+pub(super) const MAX_SHARED: u16 = 10;
 
 const VISITS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('visit', 'page_view') THEN credit_micro END), 0)";
 const LEADS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('lead', 'generate_lead') THEN credit_micro END), 0)";

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use castback_catalogue::retention::Kept;
 use castback_catalogue::units::UnitStatus;
 use castback_schemas::time::HOUR;
 use castback_schemas::{Group, Micros, Slot, Topic, Unit};
@@ -129,10 +130,24 @@ async fn settled(app: &App, weighed: &Weighed) -> Result<Balance> {
 async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
     // First what waits: whatever comes meanwhile is judged in the view, never missing from both.
     let pending = pending(app, weighed).await?;
+    let before = kept(app, weighed.scope).await?;
     let view = app.reads.pinned(&app.catalogue).await?;
-    let cutoffs = cutoffs(app, weighed.scope).await?;
-    let range = weighed.range.unwrap_or((Micros(i64::MIN), Micros(i64::MAX)));
-    let balances = app.store.balance(&view, weighed.scope.into(), (range, &cutoffs)).await?;
+    // After the view is pinned: what goes meanwhile is still in it, what has gone is before a cut-off.
+    let after = kept(app, weighed.scope).await?;
+    // Sums are remembered of what is there: while rows before a cut-off go or wait, all is read.
+    let is_clean = before == after && after.iter().all(|kept| kept.cleaned_to >= kept.kept_from);
+    let cutoffs: Cutoffs = after.into_iter().map(|kept| (kept.account, kept.kept_from)).collect();
+    let summed = if weighed.range.is_none() && is_clean {
+        app.store.balance_of_all(&view, weighed.scope.into(), &cutoffs).await?
+    } else {
+        None
+    };
+    let balances = if let Some(summed) = summed {
+        summed
+    } else {
+        let range = weighed.range.unwrap_or((Micros(i64::MIN), Micros(i64::MAX)));
+        app.store.balance(&view, weighed.scope.into(), (range, &cutoffs)).await?
+    };
     let mut sum = castback_store::balance::Balance::default();
     for (topic, _) in &weighed.topics {
         let of = balances.get(topic).copied().unwrap_or_default();
@@ -157,14 +172,14 @@ async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
     })
 }
 
-/// The cut-offs of a scope's accounts. To be asked for after the view is pinned: what goes meanwhile
-/// is still in the view, and what has gone is before a cut-off.
-async fn cutoffs(app: &App, scope: Scope) -> Result<Cutoffs> {
-    let kept = match scope {
-        Scope::Account(account) => vec![(account, app.catalogue.kept_from(account).await?)],
-        Scope::All => app.catalogue.kept().await?.into_iter().map(|kept| (kept.account, kept.kept_from)).collect(),
+/// What is kept of a scope's accounts, of those of which something is not.
+async fn kept(app: &App, scope: Scope) -> Result<Vec<Kept>> {
+    let mut kept = match scope {
+        Scope::Account(account) => vec![app.catalogue.kept_of(account).await?],
+        Scope::All => app.catalogue.kept().await?,
     };
-    Ok(kept.into_iter().filter(|(_, from)| *from > Micros(0)).collect())
+    kept.retain(|kept| kept.kept_from > Micros(0));
+    Ok(kept)
 }
 
 /// Records on the log behind the position of the unit that gives their verdicts.

@@ -20,6 +20,7 @@ use castback_store::session::{CatalogueTables, SqlError, query, session};
 use castback_store::{PinnedView, session};
 
 use crate::App;
+use crate::figures::Question;
 use crate::identity::Scope;
 use crate::problem::{Code, Problem, Result};
 
@@ -65,6 +66,13 @@ impl<'a> Ask<'a> {
         self.kept_from
     }
 
+    /// What [`Question::usable`] answers, from memory where there is room for it.
+    pub(crate) async fn usable(&self, question: &Question) -> Result<Option<u64>> {
+        let Some(account) = self.scope.account() else { return Ok(None) };
+        let (delivered, most) = question.at_usable(account);
+        Ok(self.app.store.usable(&self.view, &delivered, most).await?)
+    }
+
     /// The view, for rows that SQL doesn't show.
     pub(crate) fn view(&self) -> &Arc<PinnedView> {
         &self.view
@@ -86,7 +94,7 @@ impl<'a> Ask<'a> {
     pub(crate) async fn each(&self, statements: &[&str]) -> Result<Vec<Rows>> {
         let asked = async {
             let nothing = CatalogueTables::default();
-            let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY).await?;
+            let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY)?;
             let mut answers = Vec::new();
             for statement in statements {
                 answers.push(Rows::of(&query(&context, statement).await?));

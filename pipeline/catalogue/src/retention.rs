@@ -31,16 +31,21 @@ impl Catalogue {
         let rows = sqlx::query("SELECT account_id, tier, kept_from, cleaned_to FROM accounts ORDER BY account_id")
             .fetch_all(self.db.reads())
             .await?;
-        rows.iter().map(kept_of).collect()
+        rows.iter().map(kept).collect()
+    }
+
+    /// An account's cut-off.
+    pub async fn kept_of(&self, account: AccountId) -> Result<Kept> {
+        let row = sqlx::query("SELECT account_id, tier, kept_from, cleaned_to FROM accounts WHERE account_id = $1")
+            .bind(account.to_string())
+            .fetch_optional(self.db.reads())
+            .await?;
+        row.as_ref().map(kept).transpose()?.ok_or(CatalogueError::NotFound("account"))
     }
 
     /// From when on an account's ledger is kept.
     pub async fn kept_from(&self, account: AccountId) -> Result<Micros> {
-        let kept: Option<i64> = sqlx::query_scalar("SELECT kept_from FROM accounts WHERE account_id = $1")
-            .bind(account.to_string())
-            .fetch_optional(self.db.reads())
-            .await?;
-        kept.map(Micros).ok_or(CatalogueError::NotFound("account"))
+        Ok(self.kept_of(account).await?.kept_from)
     }
 
     /// Raises an account's cut-off; a lower one changes nothing.
@@ -65,7 +70,7 @@ impl Catalogue {
     }
 }
 
-fn kept_of(row: &AnyRow) -> Result<Kept> {
+fn kept(row: &AnyRow) -> Result<Kept> {
     Ok(Kept {
         account: parsed(row, "account_id")?,
         tier: column(row, "tier")?,

@@ -193,6 +193,7 @@ impl AppEvents {
                 Micros(columns.occurred_at.value(row)).into(),
                 Value::Null,
                 judged.verdict().as_str().into(),
+                columns.verdict(row)?.into(),
                 judged.reason.map(Reason::as_str).into(),
                 judged.duplicate_of.into(),
                 false.into(),

@@ -41,13 +41,24 @@ impl Balance {
         self.counted + self.duplicate + self.filtered + self.late + self.dead_lettered
     }
 
-    fn add(&mut self, verdict: &str) {
+    /// Adds the figures of another.
+    pub(crate) fn plus(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.counted += other.counted;
+        self.duplicate += other.duplicate;
+        self.filtered += other.filtered;
+        self.late += other.late;
+        self.dead_lettered += other.dead_lettered;
+    }
+
+    /// Adds so many records of a verdict.
+    pub(crate) fn add(&mut self, verdict: &str, records: i64) {
         match verdict {
-            "counted" => self.counted += 1,
-            "duplicate" => self.duplicate += 1,
-            "filtered" => self.filtered += 1,
-            "late" => self.late += 1,
-            "dead_lettered" => self.dead_lettered += 1,
+            "counted" => self.counted += records,
+            "duplicate" => self.duplicate += records,
+            "filtered" => self.filtered += records,
+            "late" => self.late += records,
+            "dead_lettered" => self.dead_lettered += records,
             // No processor says anything else; what is said by none is missing from the sum, and seen.
             _ => {}
         }
@@ -57,26 +68,33 @@ impl Balance {
 /// The balance of each topic that is judged.
 pub type Balances = BTreeMap<Topic, Balance>;
 
+/// Nothing of each topic that is judged.
+pub(crate) fn empty() -> Balances {
+    JUDGED.into_iter().filter_map(topic_of).map(|topic| (topic, Balance::default())).collect()
+}
+
 /// Append times, from and until.
 type Span = (Micros, Micros);
 
 /// From when on the ledger of each account is kept; of one that is not named, all is.
 pub type Cutoffs = HashMap<AccountId, Micros>;
 
-/// The rows that are weighed: appended within the span, and not before their account's cut-off.
-struct Weighed {
+/// The rows that are weighed: appended within the span, and not before their account's cut-off;
+/// conversions are kept for life.
+pub(crate) struct Weighed {
     span: Span,
     cutoffs: HashMap<String, i64>,
 }
 
 impl Weighed {
-    fn new(span: Span, cutoffs: &Cutoffs) -> Self {
+    pub(crate) fn new(span: Span, cutoffs: &Cutoffs) -> Self {
         Self { span, cutoffs: cutoffs.iter().map(|(account, at)| (account.to_string(), at.0)).collect() }
     }
 
-    fn holds(&self, account: &str, at: i64) -> bool {
+    pub(crate) fn holds(&self, topic: Topic, account: &str, at: i64) -> bool {
         let (from, to) = self.span;
-        from.0 <= at && at < to.0 && self.cutoffs.get(account).is_none_or(|cutoff| *cutoff <= at)
+        let kept = || self.cutoffs.get(account).is_none_or(|cutoff| *cutoff <= at);
+        from.0 <= at && at < to.0 && (topic == Topic::Conversions || kept())
     }
 }
 
@@ -93,8 +111,7 @@ impl Store {
         scope: Scope,
         (span, cutoffs): (Span, &Cutoffs),
     ) -> Result<Balances> {
-        let mut balances: Balances =
-            JUDGED.into_iter().filter_map(topic_of).map(|topic| (topic, Balance::default())).collect();
+        let mut balances = empty();
         let weighed = Weighed::new(span, cutoffs);
         // An event is recorded when or after it occurred: later days hold nothing of the span.
         let scan = |table: Table, columns: &[&'static str]| Scan {
@@ -104,12 +121,14 @@ impl Store {
             ..Scan::new(table)
         };
         for table in JUDGED {
-            let Some(balance) = topic_of(table).and_then(|topic| balances.get_mut(&topic)) else { continue };
+            let Some(topic) = topic_of(table) else { continue };
+            let Some(balance) = balances.get_mut(&topic) else { continue };
             let judged = |batch: RecordBatch| {
                 let (times, verdicts) = (times(&batch, "recorded_at", table)?, texts(&batch, "verdict", table)?);
                 let accounts = texts(&batch, "account_id", table)?;
-                let rows = (0..batch.num_rows()).filter(|row| weighed.holds(accounts.value(*row), times.value(*row)));
-                rows.for_each(|row| balance.add(verdicts.value(row)));
+                let rows =
+                    (0..batch.num_rows()).filter(|row| weighed.holds(topic, accounts.value(*row), times.value(*row)));
+                rows.for_each(|row| balance.add(verdicts.value(row), 1));
                 Ok(())
             };
             self.each_batch(view, scan(table, &["account_id", "recorded_at", "verdict"]), judged).await?;
@@ -135,8 +154,9 @@ impl Store {
 fn topics(batch: &RecordBatch, (time, table): (&str, Table), weighed: &Weighed) -> Result<Vec<(usize, Topic)>> {
     let (times, topics) = (times(batch, time, table)?, texts(batch, "topic", table)?);
     let accounts = texts(batch, "account_id", table)?;
-    let rows = (0..batch.num_rows()).filter(|row| weighed.holds(accounts.value(*row), times.value(*row)));
-    Ok(rows.filter_map(|row| Some((row, topics.value(row).parse().ok()?))).collect())
+    let of_topic = |row: usize| Some((row, topics.value(row).parse::<Topic>().ok()?));
+    let rows = (0..batch.num_rows()).filter_map(of_topic);
+    Ok(rows.filter(|(row, topic)| weighed.holds(*topic, accounts.value(*row), times.value(*row))).collect())
 }
 
 fn each_topic(balances: &mut Balances, rows: Vec<(usize, Topic)>, mut add: impl FnMut(&mut Balance, usize)) {

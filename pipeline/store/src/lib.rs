@@ -32,7 +32,9 @@ mod scan;
 mod segment;
 pub mod session;
 mod store;
+pub mod sharing;
 mod view;
+mod sums;
 pub mod worker;
 
 pub use columns::{COMMIT, stored_schema};

@@ -1,7 +1,7 @@
 //! Retention: ledger rows past their account's time go, and the verdicts over them.
 //!
-//! Time counts from `recorded_at`. Conversions, frozen days and carries are outside retention:
-//! ids are unique for life, and a frozen day must stay frozen. Rows of a day that is open still
+//! Time counts from `recorded_at`. Conversions (those that can't be read, too), frozen days and
+//! carries are outside retention: ids are unique for life, and a frozen day must stay frozen. Rows of a day that is open still
 //! are held back: its state is folded from them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,7 +13,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use castback_catalogue::CatalogueError;
 use castback_catalogue::segments::{CompactRequest, Segment, View};
 use castback_schemas::table::Table;
-use castback_schemas::{AccountId, Day, Micros, Slot};
+use castback_schemas::{AccountId, Day, Micros, Slot, Topic};
 
 use super::{ATTEMPTS, Compacted, Compactor};
 use crate::columns::{ints, retain};
@@ -223,6 +223,8 @@ impl OfDay<'_> {
         let offsets = ints(batch, "offset", table)?;
         let topic = topic_of(table);
         let open = topic.and_then(|topic| self.open.get(topic.name()));
+        let topics = (table == Table::DeadLetters).then(|| texts(batch, "topic", table)).transpose()?;
+        let for_life = |row: usize| topics.is_some_and(|topics| topics.value(row) == Topic::Conversions.name());
         let keys = key_column(table).map(|name| texts(batch, name, table)).transpose()?;
         let is_open = |row: usize| {
             open.zip(keys).is_some_and(|(open, keys)| {
@@ -232,7 +234,7 @@ impl OfDay<'_> {
         let mut keep = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let at = recorded.value(row);
-            let past = self.expired.get(accounts.value(row)).filter(|(_, until)| at < *until);
+            let past = self.expired.get(accounts.value(row)).filter(|(_, until)| at < *until && !for_life(row));
             let held = past.is_some() && is_open(row);
             if let Some((account, _)) = past.filter(|_| held) {
                 self.done.hold(*account, Micros(at));

@@ -51,6 +51,7 @@ struct Model {
     said: Vec<Said>,
     waiting: Vec<(Said, Row)>,
     requests: Vec<(AccountId, Row)>,
+    verdicts: Vec<&'static str>,
     commit: i64,
 }
 
@@ -67,6 +68,7 @@ impl Model {
                 let mut row = request(account, offset);
                 row.insert("occurred_at", Cell::Int(TODAY.0 + day * DAY));
                 self.requests.push((account, row.clone()));
+                self.verdicts.push("counted");
                 self.say(Table::Requests, (account, offset), "counted", row);
             }
             Step::Revise { which, verdict } if !self.requests.is_empty() => {
@@ -75,7 +77,9 @@ impl Model {
                 let mut row = Row::from([
                     ("topic", Cell::Text("listener-requests".to_owned())),
                     ("verdict", Cell::Text(VERDICTS[verdict].to_owned())),
+                    ("previous", Cell::Text(self.verdicts[offset].to_owned())),
                 ]);
+                self.verdicts[offset] = VERDICTS[verdict];
                 row.extend(["account_id", "slot", "offset", "occurred_at"].map(|name| (name, request[name].clone())));
                 self.say(Table::Verdicts, (account, i64::try_from(offset).unwrap()), VERDICTS[verdict], row);
             }
@@ -138,6 +142,13 @@ impl Model {
                     let rows = harness.store.rows(&view, scan).await.unwrap();
                     assert_eq!(texts(&rows, columns), self.current(table, of, at), "{table:?} of {of:?} at {at}");
                 }
+            }
+            let (nothing, ever) = (crate::balance::Cutoffs::new(), (Micros(i64::MIN), Micros(i64::MAX)));
+            for scope in [crate::session::Scope::All, crate::session::Scope::Account(account(1))] {
+                let read = harness.store.balance(&view, scope, (ever, &nothing)).await.unwrap();
+                let summed = harness.store.balance_of_all(&view, scope, &nothing).await.unwrap();
+                assert!(at < self.commit || summed.is_some(), "the newest is always known");
+                assert_eq!(summed.unwrap_or_else(|| read.clone()), read, "the balance of {scope:?} at {at}");
             }
             let all = Scan { versions: Versions::All, ..Scan::new(Table::Verdicts) };
             let rows = harness.store.rows(&view, all).await.unwrap();
@@ -293,6 +304,14 @@ async fn a_damaged_or_missing_object_is_an_error_never_fewer_rows() {
         let read = harness.store.rows(&view, Scan::new(Table::Requests)).await;
         assert!(matches!(read, Err(crate::StoreError::Corrupt { .. })), "byte {index}: {read:?}");
     }
+    for index in (0..written.len()).rev().step_by(7).take(200) {
+        let mut bytes = written.clone();
+        bytes[index] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        let of_event = Scan { event_id: Some("event-9".to_owned()), ..Scan::new(Table::Requests) };
+        let read = harness.store.rows(&view, of_event).await;
+        assert!(matches!(read, Err(crate::StoreError::Corrupt { .. })), "byte {index} of a filter: {read:?}");
+    }
     std::fs::remove_file(&path).unwrap();
     let read = harness.store.rows(&view, Scan::new(Table::Requests)).await;
     assert!(matches!(read, Err(crate::StoreError::Missing { .. })), "{read:?}");
@@ -304,14 +323,6 @@ async fn a_damaged_or_missing_object_is_an_error_never_fewer_rows() {
 #[tokio::test]
 async fn compaction_is_due_by_number_or_by_age() {
     let harness = Harness::new().await;
-    for index in (0..written.len()).rev().step_by(7).take(200) {
-        let mut bytes = written.clone();
-        bytes[index] ^= 4;
-        std::fs::write(&path, bytes).unwrap();
-        let of_event = Scan { event_id: Some("event-9".to_owned()), ..Scan::new(Table::Requests) };
-        let read = harness.store.rows(&view, of_event).await;
-        assert!(matches!(read, Err(crate::StoreError::Corrupt { .. })), "byte {index} of a filter: {read:?}");
-    }
     assert_eq!(harness.compactor.run_if_due().await.unwrap().slices, 0);
     two_days(&harness).await;
     assert_eq!(harness.compactor.run_if_due().await.unwrap().slices, 0);
