@@ -47,7 +47,7 @@ use crate::store::Store;
 use crate::view::PinnedView;
 
 /// Whose rows a session sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// One account's.
     Account(AccountId),
