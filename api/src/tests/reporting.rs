@@ -31,7 +31,7 @@ async fn made(account: &Account<'_>, body: Value) -> String {
         }
     });
     let report = ready.await.unwrap();
-    assert_eq!((&report["progress"], &report["formats"]), (&json!(100), &json!(["csv", "json", "pdf"])));
+    assert_eq!((&report["progress"], &report["formats"]), (&json!(100), &json!(["csv", "json", "parquet", "pdf"])));
     stop.cancel();
     maker.await.unwrap().unwrap();
     id

@@ -17,6 +17,7 @@ mod bloom;
 mod columns;
 mod compaction;
 mod error;
+pub mod export;
 pub mod failpoint;
 #[cfg(test)]
 mod harness;
@@ -31,10 +32,10 @@ mod samples;
 mod scan;
 mod segment;
 pub mod session;
-mod store;
 pub mod sharing;
-mod view;
+mod store;
 mod sums;
+mod view;
 pub mod worker;
 
 pub use columns::{COMMIT, stored_schema};
