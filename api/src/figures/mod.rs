@@ -42,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) unattributed: u64,
     /// Minor units of the revenue that nobody has verified.
     pub(crate) unverified: i64,
+    /// Minor units that the pixel told of and that are only shown: no part of the revenue.
+    pub(crate) shown_only: i64,
     /// Spend against time.
     pub(crate) pacing: Option<f64>,
     /// Revenue in other currencies: listed, never added.
@@ -71,6 +73,8 @@ impl Figures {
             Err(problem) if problem.code() == Code::TooLarge => None,
             Err(problem) => return Err(problem),
         };
+        let shown_only =
+            if question.pixel_shown { ask.one(&question.shown_only()).await?.int(0, "revenue_minor") } else { 0 };
         let (until, before) = (cost.count(0, "until"), cost.count(0, "before"));
         let spent = question.spent(until, question.spend_at());
         let sums = Sums {
@@ -92,6 +96,7 @@ impl Figures {
             usable,
             unattributed: unattributed.count(0, "unattributed_conversions"),
             unverified: credits.int(0, "unverified_minor"),
+            shown_only,
             pacing: question.pacing(spent),
             other: (0..other.len()).filter_map(money).collect(),
             sums,
@@ -162,6 +167,10 @@ impl Figures {
             let share =
                 self.unverified_share().map_or_else(|| "some".to_owned(), |share| format!("{:.1} %", share * 100.0));
             warnings.push(format!("{share} of the revenue is unverified (sent by a pixel)"));
+        }
+        if self.shown_only != 0 {
+            warnings
+                .push("what the pixel told of is unverified and only shown: it is no part of the revenue".to_owned());
         }
         if !self.other.is_empty() {
             warnings.push("revenue in other currencies is listed, not added".to_owned());

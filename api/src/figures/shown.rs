@@ -32,7 +32,7 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         0 => thin.to_owned(),
         amount => format!("of it unverified: {}", Money { amount, currency: question.currency }),
     };
-    vec![
+    let mut all = vec![
         rate("ROAS", sums.roas(), thin, question.roas()),
         rate("ROI", sums.roi(), thin, question.roi()),
         plain("Revenue", money(sums.revenue), &unverified, question.revenue()),
@@ -53,7 +53,12 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         rate("CPL", major(sums.cpl()), currency, question.cost_per(Part::Leads)),
         rate("Average order value", major(sums.aov()), currency, question.order_value()),
         percent("Usable addresses", figures.usable_share(), "of the impressions", usable.usable_share()),
-    ]
+    ];
+    if question.pixel_shown {
+        let said = "sent by a pixel; no part of the revenue";
+        all.push(plain("Revenue shown only", money(figures.shown_only), said, question.shown_only()));
+    }
+    all
 }
 
 /// Credit as a number: whole where it is.

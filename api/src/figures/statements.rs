@@ -190,6 +190,18 @@ impl Question {
         )
     }
 
+    /// Revenue that the pixel told of and that is shown only, in the campaign's currency.
+    pub(crate) fn shown_only(&self) -> String {
+        format!(
+            "SELECT coalesce(sum(CASE WHEN event_type = 'refund' THEN -value_minor ELSE value_minor END), 0) AS revenue_minor \
+             FROM conversions WHERE campaign_id = '{}' AND source = 'pixel' AND verdict = 'counted' AND currency = {} \
+             AND event_type IN ('purchase', 'subscribe', 'donate', 'refund') AND {}",
+            self.campaign,
+            text(self.currency.code()),
+            within("occurred_at", self.from, self.conversions_to)
+        )
+    }
+
     /// Impressions at addresses that at most 10 listeners shared that day.
     pub(crate) fn usable(&self) -> String {
         let days = within(
