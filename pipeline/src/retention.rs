@@ -160,7 +160,7 @@ impl Retention {
         let now = self.clock.now();
         let expired = |kept: &Kept| {
             let to = self.days.cutoff(&kept.tier, now)?.max(kept.kept_from);
-            (kept.cleaned_to < to).then_some((kept.account, kept.cleaned_to..to))
+            (kept.cleaned_to < to && kept.created_at < to).then_some((kept.account, kept.cleaned_to..to))
         };
         kept.iter().filter(|kept| Slot::of(kept.account) == slot).filter_map(expired).collect()
     }

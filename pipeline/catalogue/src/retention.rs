@@ -19,6 +19,8 @@ pub struct Kept {
     pub account: AccountId,
     /// Its subscription tier.
     pub tier: String,
+    /// When it was made: nothing of it was recorded before.
+    pub created_at: Micros,
     /// Rows recorded before this are past their retention; the epoch when none ever was.
     pub kept_from: Micros,
     /// Rows recorded before this have gone, as far as they may.
@@ -28,18 +30,21 @@ pub struct Kept {
 impl Catalogue {
     /// Every account's cut-off.
     pub async fn kept(&self) -> Result<Vec<Kept>> {
-        let rows = sqlx::query("SELECT account_id, tier, kept_from, cleaned_to FROM accounts ORDER BY account_id")
-            .fetch_all(self.db.reads())
-            .await?;
+        let rows =
+            sqlx::query("SELECT account_id, tier, created_at, kept_from, cleaned_to FROM accounts ORDER BY account_id")
+                .fetch_all(self.db.reads())
+                .await?;
         rows.iter().map(kept).collect()
     }
 
     /// An account's cut-off.
     pub async fn kept_of(&self, account: AccountId) -> Result<Kept> {
-        let row = sqlx::query("SELECT account_id, tier, kept_from, cleaned_to FROM accounts WHERE account_id = $1")
-            .bind(account.to_string())
-            .fetch_optional(self.db.reads())
-            .await?;
+        let row = sqlx::query(
+            "SELECT account_id, tier, created_at, kept_from, cleaned_to FROM accounts WHERE account_id = $1",
+        )
+        .bind(account.to_string())
+        .fetch_optional(self.db.reads())
+        .await?;
         row.as_ref().map(kept).transpose()?.ok_or(CatalogueError::NotFound("account"))
     }
 
@@ -74,6 +79,7 @@ fn kept(row: &AnyRow) -> Result<Kept> {
     Ok(Kept {
         account: parsed(row, "account_id")?,
         tier: column(row, "tier")?,
+        created_at: Micros(column(row, "created_at")?),
         kept_from: Micros(column(row, "kept_from")?),
         cleaned_to: Micros(column(row, "cleaned_to")?),
     })
