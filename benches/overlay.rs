@@ -127,7 +127,7 @@ impl Bench {
 
     async fn context(&self) -> SessionContext {
         let nothing = CatalogueTables::default();
-        session(&self.store, &self.view, (Scope::Account(self.account), &nothing), MEMORY).await.unwrap()
+        session(&self.store, &self.view, (Scope::Account(self.account), &nothing), MEMORY).unwrap()
     }
 
     async fn overlay_in_the_scan(&self) {

@@ -194,6 +194,12 @@ impl KeyDays {
         self.frozen.insert(day, due);
     }
 
+    /// Whether a frozen day waits for a recount, settled or not.
+    #[must_use]
+    pub fn is_due(&self, day: Day) -> bool {
+        self.frozen.get(&day).is_some_and(Option::is_some)
+    }
+
     /// The recount of a day was done.
     pub fn recounted(&mut self, day: Day) {
         if let Some(due) = self.frozen.get_mut(&day) {

@@ -1,5 +1,6 @@
 //! What a unit reads back of what it has committed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -7,8 +8,10 @@ use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::table::Table;
-use castback_schemas::{Day, Slot};
+use castback_schemas::{AccountId, Day, Micros, Slot};
 use castback_store::{ALL_DAYS, PinnedView, Scan, Store, StoreError};
+
+use crate::retention::first_whole_day;
 
 /// Why a unit's state can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,7 @@ pub struct Ledger {
     store: Store,
     view: Arc<PinnedView>,
     slot: Slot,
+    cutoffs: Arc<BTreeMap<AccountId, Micros>>,
 }
 
 impl Ledger {
@@ -39,7 +43,16 @@ impl Ledger {
     /// The catalogue does not answer.
     pub async fn newest(catalogue: &Catalogue, store: &Store, slot: Slot) -> Result<Self, FoldError> {
         let view = Arc::new(PinnedView::load(catalogue, None).await?.of_slot(slot));
-        Ok(Self { store: store.clone(), view, slot })
+        // After the view: what goes meanwhile is still in it.
+        let kept = catalogue.kept().await?.into_iter().filter(|kept| Slot::of(kept.account) == slot);
+        let cutoffs = Arc::new(kept.map(|kept| (kept.account, kept.kept_from)).collect());
+        Ok(Self { store: store.clone(), view, slot, cutoffs })
+    }
+
+    /// Whether every row of an account's day is here still: else a recount would judge by what is left.
+    #[must_use]
+    pub fn is_whole(&self, account: AccountId, day: Day) -> bool {
+        first_whole_day(&self.cutoffs, account) <= day
     }
 
     /// Every current row of a table.

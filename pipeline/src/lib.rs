@@ -26,9 +26,11 @@ pub mod metrics;
 pub mod processors;
 pub mod publisher;
 mod relay;
+pub mod retention;
 pub mod runtime;
 pub mod task;
 pub mod unit;
 
 pub use metrics::Metrics;
+pub use retention::LedgerDays;
 pub use runtime::{Runtime, RuntimeError, RuntimeParts};

@@ -6,7 +6,9 @@ use std::time::Duration;
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use castback_schemas::Topic;
 use castback_schemas::table::Table;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
 
 /// The pipeline's metrics, made once and passed. Labels are closed lists, never an id.
 #[derive(Debug, Clone)]
@@ -21,6 +23,10 @@ pub struct Metrics {
     store_write: HistogramVec,
     /// `castback_commits_total`: commits by outcome of their units.
     commits: IntCounterVec,
+    /// `castback_retention_rows_removed_total`: ledger rows past their retention that went.
+    expired: IntCounter,
+    /// `castback_orphan_objects_removed_total`: objects that never came into force and were removed.
+    orphans: IntCounter,
 }
 
 impl Metrics {
@@ -46,12 +52,16 @@ impl Metrics {
                 &["backend"],
             )?,
             commits: IntCounterVec::new(opts("unit_commits_total", "Commits of units"), &["outcome"])?,
+            expired: IntCounter::with_opts(opts("retention_rows_removed_total", "Ledger rows past their retention"))?,
+            orphans: IntCounter::with_opts(opts("orphan_objects_removed_total", "Objects that never came into force"))?,
         };
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.lag_records.clone()))?;
         registry.register(Box::new(metrics.store_write.clone()))?;
         registry.register(Box::new(metrics.commits.clone()))?;
+        registry.register(Box::new(metrics.expired.clone()))?;
+        registry.register(Box::new(metrics.orphans.clone()))?;
         Ok(metrics)
     }
 
@@ -77,6 +87,16 @@ impl Metrics {
     /// A commit object became durable.
     pub(crate) fn wrote(&self, took: Duration) {
         self.store_write.with_label_values(&["objects"]).observe(took.as_secs_f64());
+    }
+
+    /// Ledger rows past their retention went.
+    pub(crate) fn expired(&self, rows: u64) {
+        self.expired.inc_by(rows);
+    }
+
+    /// Orphans were removed.
+    pub(crate) fn orphans_removed(&self, objects: usize) {
+        self.orphans.inc_by(objects as u64);
     }
 
     /// So many records of a topic wait for a verdict.

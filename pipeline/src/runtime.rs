@@ -29,6 +29,7 @@ use crate::group::{GROUPS, Making};
 use crate::metrics::Metrics;
 use crate::publisher::{HeldUnits, Publisher};
 use crate::relay;
+use crate::retention::{LedgerDays, Retention};
 use crate::task::{Shared, Task, chain};
 use crate::unit::HeldUnit;
 
@@ -73,6 +74,8 @@ pub struct RuntimeParts {
     pub random: [u8; 32],
     /// What it measures of itself.
     pub metrics: Metrics,
+    /// How long the ledger is kept.
+    pub ledger_days: LedgerDays,
 }
 
 /// Why a runtime can't start.
@@ -156,7 +159,17 @@ impl Runtime {
         let services = TaskTracker::new();
         services.spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
         services.spawn(Arc::clone(&inner).carry_requests());
-        let compactor = Compactor::new(parts.store, catalogue, Arc::clone(&parts.clock), parts.ids);
+        let compactor = Compactor::new(parts.store, catalogue.clone(), Arc::clone(&parts.clock), parts.ids);
+        let retention = Retention {
+            compactor: compactor.clone(),
+            catalogue,
+            log: Arc::clone(&inner.shared.log),
+            clock: Arc::clone(&parts.clock),
+            days: parts.ledger_days,
+            owner: inner.owner.clone(),
+            metrics: inner.shared.metrics.clone(),
+        };
+        services.spawn(retention.run(inner.stop.clone()));
         services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
         relay::start(&services, &inner.shared, &inner.owner, &inner.stop);
         services.close();

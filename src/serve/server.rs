@@ -12,7 +12,7 @@ use castback_api::{App, AppParts};
 use castback_catalogue::Catalogue;
 use castback_connectors::agent::FeedPoller;
 use castback_connectors::feeds::PollPolicy;
-use castback_pipeline::{Runtime, RuntimeParts};
+use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -165,6 +165,8 @@ async fn app(
 }
 
 async fn runtime(settings: &Settings, parts: &Parts, registry: &Registry) -> anyhow::Result<Runtime> {
+    let tiers = Tiers::default();
+    let tiers = tiers.all().iter().map(|tier| (tier.name.clone(), tier.ledger_days));
     let runtime = Runtime::start(RuntimeParts {
         catalogue: parts.catalogue.clone(),
         store: parts.store.clone(),
@@ -176,6 +178,7 @@ async fn runtime(settings: &Settings, parts: &Parts, registry: &Registry) -> any
         exclusive: settings.is_alone(),
         random: random::bytes()?,
         metrics: castback_pipeline::Metrics::new(registry)?,
+        ledger_days: LedgerDays::new(tiers),
     });
     runtime.await.context("the runtime can't start")
 }

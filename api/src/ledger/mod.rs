@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use castback_schemas::Micros;
 use castback_store::ledger::LedgerRow;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -55,7 +56,7 @@ pub(crate) async fn get(
     let view = app.reads.pinned(&app.catalogue).await?;
     let mut rows = app.store.ledger_rows(&view, scope.into(), &event_id).await?;
     if rows.is_empty() {
-        return Err(Problem::not_found("event; what was accepted last may wait for its verdict"));
+        return Err(unknown(&app, scope).await?);
     }
     rows.truncate(MAX_ROWS);
     let mut items = Vec::with_capacity(rows.len());
@@ -67,4 +68,17 @@ pub(crate) async fn get(
         items.push(Explained { row, history });
     }
     Ok(Answer(Listed::whole(items)))
+}
+
+/// There is no such row: why that may be.
+async fn unknown(app: &App, scope: Scope) -> Result<Problem> {
+    let kept_from = match scope {
+        Scope::Account(account) => app.catalogue.kept_from(account).await?,
+        Scope::All => Micros(0),
+    };
+    let waits = "event; what was accepted last may wait for its verdict";
+    Ok(match kept_from {
+        Micros(0) => Problem::not_found(waits),
+        from => Problem::not_found(&format!("{waits}, and what was recorded before {from} is past its retention")),
+    })
 }

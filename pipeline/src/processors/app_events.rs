@@ -137,7 +137,7 @@ impl AppEvents {
         &mut self,
         batches: &[RecordBatch],
         (day, log_time): (Day, Micros),
-        directory: &Directory,
+        (is_whole, directory): (&(dyn Fn(AccountId) -> bool + Sync), &Directory),
         out: &mut Changes,
     ) -> Result<(), ArrowError> {
         let columns: Vec<Columns<'_>> = batches.iter().map(Columns::of).collect::<Result<_, _>>()?;
@@ -146,7 +146,8 @@ impl AppEvents {
         for columns in &columns {
             for row in 0..columns.account.len() {
                 match (columns.verdict(row)?, self.account_of(columns, row)) {
-                    ("late", Some(_)) => late.push((columns.offset(row)?, columns, row)),
+                    // Where rows of the day have gone, what came late stays late.
+                    ("late", Some(account)) if is_whole(account) => late.push((columns.offset(row)?, columns, row)),
                     ("counted", Some(account)) => {
                         ids.entry(account).or_default().first(columns.id(&self.ids_key, row), ());
                     }
@@ -192,6 +193,7 @@ impl AppEvents {
                 Micros(columns.occurred_at.value(row)).into(),
                 Value::Null,
                 judged.verdict().as_str().into(),
+                columns.verdict(row)?.into(),
                 judged.reason.map(Reason::as_str).into(),
                 judged.duplicate_of.into(),
                 false.into(),
@@ -289,7 +291,8 @@ impl GroupState for AppEvents {
         }
         for day in self.due(log_time) {
             let rows = ledger.day(Table::AppEvents, day).await?;
-            self.judge_late(&rows, (day, log_time), directory, out)?;
+            let is_whole = |account| ledger.is_whole(account, day);
+            self.judge_late(&rows, (day, log_time), (&is_whole, directory), out)?;
         }
         Ok(())
     }

@@ -169,6 +169,10 @@ impl GroupState for Counting {
         days.dedup();
         let mut done = BTreeSet::new();
         for day in days {
+            if self.downloads.is_frozen(&day) && !ledger.is_whole(day.account, day.day) {
+                self.downloads.stays_late(day, log_time, out)?;
+                continue;
+            }
             self.last_recount.insert(day.account, log_time);
             self.again((day, &mut done), log_time, (ledger, directory), out).await?;
         }

@@ -272,6 +272,7 @@ impl Book {
             let columns = ["verdict", "reason", "duplicate_of"].iter().chain(counted.iter().filter(has));
             columns.map(|column| cell(row, column)).collect::<Vec<_>>().join(" ")
         };
+        assert_eq!(cell(verdict, "previous"), cell(row, "verdict"), "{key:?}: what it takes the place of");
         let before = text(row);
         let schema = row.schema();
         let columns = schema.fields().iter().zip(row.columns()).map(|(field, column)| {

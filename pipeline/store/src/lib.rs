@@ -17,6 +17,7 @@ mod bloom;
 mod columns;
 mod compaction;
 mod error;
+pub mod export;
 pub mod failpoint;
 #[cfg(test)]
 mod harness;
@@ -31,12 +32,14 @@ mod samples;
 mod scan;
 mod segment;
 pub mod session;
+pub mod sharing;
 mod store;
+mod sums;
 mod view;
 pub mod worker;
 
 pub use columns::{COMMIT, stored_schema};
-pub use compaction::{Compacted, Compactor, Cutoffs};
+pub use compaction::{Compacted, Compactor, Expired, Retained};
 pub use error::{Result, StoreError};
 pub use object::{EncodedObject, SliceBody, SliceRows};
 pub use objects::Objects;

@@ -16,7 +16,7 @@ use castback_catalogue::people::NewUser;
 use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
 use castback_pipeline::group::GROUPS;
 use castback_pipeline::metrics::Metrics;
-use castback_pipeline::{Runtime, RuntimeParts};
+use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
 use castback_rules::lists::{DatedLists, ListTexts, Lists};
 use castback_schemas::codec::{Encoder, schema_fingerprint};
 use castback_schemas::event::{Event, ListenerRequest};
@@ -230,6 +230,7 @@ impl House {
                 exclusive,
                 random: [seed; 32],
                 metrics,
+                ledger_days: LedgerDays::new([("free".to_owned(), 30), ("enterprise".to_owned(), 1_826)]),
             };
             Runtime::start(parts).await.unwrap()
         });

@@ -10,4 +10,5 @@ mod house;
 mod journeys;
 mod poison;
 mod relays;
+mod retention;
 mod zombies;

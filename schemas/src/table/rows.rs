@@ -166,6 +166,7 @@ pub const TABLES: &[TableSpec] = &[
             occurred_at time = "event time of the record (its day files the row)",
             episode_id text(null) = "episode matched by the enclosure",
             verdict text = "the new verdict",
+            previous text(null) = "the verdict that it takes the place of",
             reason text(null) = "why it is not counted",
             duplicate_of int(null) = "offset of the row it repeats or helped",
             counted_utc_day bool = "completes a download by UTC day",

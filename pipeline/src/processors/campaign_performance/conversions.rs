@@ -224,7 +224,7 @@ impl CampaignPerformance {
             if let Some(held) = state.forget(holder) {
                 self.dirty.extend(state.related(&held).into_iter().map(|offset| (account, offset)));
                 let judged = Judged { duplicate_of: Some(offset), ..Judged::SAME_EVENT };
-                rows::verdict((account, self.slot, holder), (held.at, judged), directory, out)?;
+                rows::verdict((account, self.slot, holder), (held.at, Judged::COUNTED, judged), directory, out)?;
             }
             self.dirty.insert((account, holder));
         }

@@ -15,6 +15,7 @@ use super::{CampaignPerformance, Delivered, Hash, minutes, rows};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
+use crate::processors::judged::Judged;
 use crate::processors::ledger::unreadable;
 
 /// Typed access to one batch of stored rows.
@@ -288,7 +289,7 @@ impl CampaignPerformance {
             let conversion = columns.conversion(row)?;
             let at = conversion.at;
             let judged = self.take_in((account, offset, columns.key(row)?), conversion, directory, out)?;
-            rows::verdict((account, self.slot, offset), (at, judged), directory, out)?;
+            rows::verdict((account, self.slot, offset), (at, Judged::LATE, judged), directory, out)?;
         }
         for (&account, state) in &mut self.accounts {
             for (data_set, days) in &mut state.days {

@@ -151,7 +151,7 @@ fn credit(
 /// A conversion's revised verdict.
 pub(super) fn verdict(
     (account, slot, offset): (AccountId, Slot, i64),
-    (at, judged): (Micros, Judged),
+    (at, previous, judged): (Micros, Judged, Judged),
     directory: &Directory,
     out: &mut Changes,
 ) -> Result<(), ArrowError> {
@@ -166,6 +166,7 @@ pub(super) fn verdict(
             at.into(),
             Value::Null,
             judged.verdict().as_str().into(),
+            previous.verdict().as_str().into(),
             judged.reason.map(Reason::as_str).into(),
             judged.duplicate_of.into(),
             false.into(),

@@ -153,6 +153,19 @@ impl Downloads {
         self.each(|state| state.days.due(log_time))
     }
 
+    /// A frozen day can't be judged again, since rows of it have gone: what came late stays late.
+    ///
+    /// # Errors
+    /// A row can't be written.
+    pub fn stays_late(&mut self, day: PodcastDay, log_time: Micros, out: &mut Changes) -> Result<(), ArrowError> {
+        let days = &mut self.podcast_mut(day).days;
+        if days.is_due(day.day) {
+            days.recounted(day.day);
+            write::day((day.account, day.podcast), (day.day, log_time, DayState::Frozen), out)?;
+        }
+        Ok(())
+    }
+
     /// Judges a day again from its ledger rows. A frozen day is frozen again; answers the groups
     /// settled, and whether the day after must follow (frozen too, and what reaches it changed).
     ///

@@ -242,7 +242,7 @@ impl Downloads {
         if said.may_have_delivered() {
             self.gone.push(admission.gone());
         }
-        write::revision(&self.revised(&admission, now.episode), (judged, directory), out)
+        write::revision(&self.revised(&admission, now.episode), (Some(said), judged, directory), out)
     }
 
     fn revised(&self, admission: &Admission<'_>, episode: Option<EpisodeId>) -> write::Revised {

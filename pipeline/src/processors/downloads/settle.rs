@@ -110,11 +110,15 @@ impl Downloads {
                     }
                     Ok(Prior::Said(said)) if said == judged => {}
                     Ok(Prior::Said(said)) if helped_later(said, judged, (&now, podcast, day.day)) => {}
-                    Ok(Prior::Said(_)) | Err(_) => {
+                    prior => {
+                        let previous = match prior {
+                            Ok(Prior::Said(said)) => Some(said),
+                            _ => None,
+                        };
                         let (account, slot, occurred_at) = (day.account, self.slot, touch.at);
                         let offset = i64::try_from(touch.row).unwrap_or(i64::MAX);
                         let revised = write::Revised { account, slot, offset, occurred_at, episode };
-                        write::revision(&revised, (judged, directory), out)?;
+                        write::revision(&revised, (previous, judged, directory), out)?;
                     }
                 }
             }
