@@ -226,7 +226,7 @@ fn touches() -> impl Strategy<Value = Vec<Touch>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn day_by_day_is_the_whole_sequence_read_literally(touches in touches()) {

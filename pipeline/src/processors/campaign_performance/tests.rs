@@ -487,7 +487,7 @@ fn run(steps: &[Step], restart: usize) -> Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn order_and_restarts_are_of_no_account(steps in steps(), order in prop::collection::vec(any::<u32>(), 24), restart in 0..24_usize) {

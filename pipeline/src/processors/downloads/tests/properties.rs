@@ -109,7 +109,7 @@ fn after_all() -> Micros {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn batches_are_of_no_account(shapes in shapes(), some in cuts(), others in cuts()) {
