@@ -131,6 +131,13 @@ impl Figures {
                 "under 20 % of the impressions came from usable addresses: household figures say little".to_owned(),
             );
         }
+        if self.usable.is_none() && self.sums.impressions > 0 {
+            warnings.push(
+                "the share of usable addresses is not known: there are too many requests to look through at once, \
+                 ask for a shorter period"
+                    .to_owned(),
+            );
+        }
         if self.position_unknown > 0 {
             let all = self.sums.impressions;
             warnings
