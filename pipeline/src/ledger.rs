@@ -1,5 +1,7 @@
 //! What a unit reads back of what it has committed.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -55,7 +57,27 @@ impl Ledger {
     /// # Errors
     /// Rows can't be read: then none.
     pub async fn day(&self, table: Table, day: Day) -> Result<Vec<RecordBatch>, FoldError> {
-        self.read(Scan { slot: Some(self.slot), days: day..=day, ..Scan::new(table) }).await
+        self.between(table, day..=day).await
+    }
+
+    /// The current rows of a table that are filed under some days.
+    ///
+    /// # Errors
+    /// Rows can't be read: then none.
+    pub async fn days(&self, table: Table, days: &BTreeSet<Day>) -> Result<Vec<RecordBatch>, FoldError> {
+        let mut rows = Vec::new();
+        let days: Vec<Day> = days.iter().copied().collect();
+        for row in days.chunk_by(|a, b| a.next() == *b) {
+            if let [first, ..] = row {
+                let last = row.last().unwrap_or(first);
+                rows.extend(self.between(table, *first..=*last).await?);
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn between(&self, table: Table, days: RangeInclusive<Day>) -> Result<Vec<RecordBatch>, FoldError> {
+        self.read(Scan { slot: Some(self.slot), days, ..Scan::new(table) }).await
     }
 
     async fn read(&self, scan: Scan) -> Result<Vec<RecordBatch>, FoldError> {
