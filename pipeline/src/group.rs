@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Changes;
 use crate::directory::Directory;
+use crate::groups::{counting, experience, tally};
 use crate::ledger::{FoldError, Ledger};
-use crate::processors::{app_events, counting, tally};
 
 /// What a group's state is made with.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ pub struct GroupSpec {
 }
 
 /// Every group that runs.
-pub const GROUPS: &[GroupSpec] = &[counting::GROUP, app_events::GROUP, tally::GROUP];
+pub const GROUPS: &[GroupSpec] = &[counting::GROUP, experience::GROUP, tally::GROUP];
 
 /// The group that gives a topic's records their verdicts.
 #[must_use]

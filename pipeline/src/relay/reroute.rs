@@ -20,7 +20,7 @@ use super::encoders::{Encoders, SendError};
 use super::relay::Relay;
 use super::topics::append;
 use crate::decode::ledger_of;
-use crate::processors::ledger::unreadable;
+use crate::ledger::unreadable;
 
 pub(super) async fn run(relay: Relay) {
     let mut encoders = relay.encoders();

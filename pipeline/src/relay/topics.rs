@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::encoders::{Encoders, SendError};
 use super::relay::Relay;
-use crate::processors::ledger::unreadable;
+use crate::ledger::unreadable;
 use crate::task::Shared;
 
 /// Events appended at once, as far as their bytes are what an append may have.

@@ -14,8 +14,8 @@ use super::{AccountState, CampaignPerformance, Hash, rows};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
-use crate::processors::ledger::{self, unreadable};
+use crate::ledger::judged::Judged;
+use crate::ledger::{self, unreadable};
 
 /// How long after a day its conversions may come before it freezes.
 pub(super) const LATENESS: i64 = 30 * castback_schemas::time::DAY;

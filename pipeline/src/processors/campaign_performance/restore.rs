@@ -15,7 +15,7 @@ use super::{CampaignPerformance, Carrier, Delivered, Hash, minutes, rows};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::ledger::unreadable;
+use crate::ledger::unreadable;
 
 /// Typed access to one batch of stored rows.
 struct Stored<'a>(&'a RecordBatch);

@@ -10,8 +10,8 @@ use super::conversions::Conversion;
 use super::{Carrier, Delivered};
 use crate::change::{Changes, Value};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
-use crate::processors::ledger::RULE_VERSION;
+use crate::ledger::RULE_VERSION;
+use crate::ledger::judged::Judged;
 
 /// The credit row of a conversion that nobody is credited for.
 const NO_MODEL: &str = "none";

@@ -9,7 +9,7 @@ use castback_schemas::table::Table;
 use castback_schemas::time::DAY;
 use serde_json::json;
 
-use crate::processors::samples::{LENGTH, MARCH, Request, at, cell, directory_at, url};
+use crate::samples::{LENGTH, MARCH, Request, at, cell, directory_at, url};
 use bench::{Bench, Sale, campaign, campaign_id, number};
 
 fn one() -> Bench {

@@ -9,7 +9,7 @@ use super::rows::Requests;
 use super::state::{GroupKey, Hash};
 use super::{Downloads, PodcastDay, Prior, Row, Settled};
 use crate::directory::{Directory, Podcast};
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// A row that is being put in, and what it is known to be.
 pub(super) struct Admission<'a> {

@@ -16,7 +16,7 @@ use super::state::{DayState, GroupKey, PodcastState, Room, order};
 use super::{Downloads, PodcastDay, Prior, Row, Settled, write};
 use crate::change::Changes;
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// Groups whose verdicts may change, with what was said of their rows.
 pub(super) type Dirty = HashMap<(PodcastDay, GroupKey), Vec<(u64, Prior)>>;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{Downloads, PodcastDay, Recount, RuleSets, Settled};
 use crate::change::Changes;
 use crate::directory::Directory;
-use crate::processors::samples::{ACCOUNT, Book, LENGTH, MARCH, PODCAST, Request, at, batch, directory, directory_at};
-use crate::processors::samples::{cell, lists, slot, url};
+use crate::samples::{ACCOUNT, Book, LENGTH, MARCH, PODCAST, Request, at, batch, directory, directory_at};
+use crate::samples::{cell, lists, slot, url};
 
 /// A processor and the book that it writes.
 struct Bench {

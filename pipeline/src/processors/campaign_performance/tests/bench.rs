@@ -15,8 +15,8 @@ use crate::change::{Changes, Value};
 use crate::directory::Directory;
 use crate::processors::campaign_performance::{CampaignPerformance, Names};
 use crate::processors::downloads::{Downloads, RuleSets, Settled};
-use crate::processors::samples::{ACCOUNT, Book, MARCH, PODCAST, Request, batch, cell, directory_at, hash};
-use crate::processors::samples::{lists, slot, unjudged};
+use crate::samples::{ACCOUNT, Book, MARCH, PODCAST, Request, batch, cell, directory_at, hash};
+use crate::samples::{lists, slot, unjudged};
 
 const MODELS: [&str; 4] = ["first", "last", "equal", "time_decay"];
 

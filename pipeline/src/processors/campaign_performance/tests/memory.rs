@@ -5,7 +5,7 @@ use castback_schemas::table::Table;
 use serde_json::json;
 
 use super::bench::{Bench, Sale, campaign};
-use crate::processors::samples::{MARCH, Request, at};
+use crate::samples::{MARCH, Request, at};
 
 fn long_campaign() -> Bench {
     Bench::new(&[campaign(1, &json!({ "ends_on": "2027-03-31" }))])

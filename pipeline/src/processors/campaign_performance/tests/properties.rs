@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::bench::{Bench, Sale, campaign, campaign_id};
-use crate::processors::samples::{LENGTH, MARCH, Request, cell, url};
+use crate::samples::{LENGTH, MARCH, Request, cell, url};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::Bench;
-use crate::processors::samples::{LENGTH, MARCH, Request, directory_at, url};
+use crate::samples::{LENGTH, MARCH, Request, directory_at, url};
 
 /// The days that requests lie in: the last two of February and the first two of March.
 const DAYS: i32 = 4;

@@ -1,4 +1,8 @@
-//! What a unit reads back of what it has committed.
+//! The ledger as a unit knows it: the rows it says, and what it reads back of those it has committed.
+
+pub(crate) mod ids;
+pub mod judged;
+mod judged_rows;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -11,6 +15,9 @@ use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::table::Table;
 use castback_schemas::{Day, Slot};
 use castback_store::{ALL_DAYS, PinnedView, Scan, Store, StoreError};
+
+pub use judged_rows::RULE_VERSION;
+pub(crate) use judged_rows::{rows, unreadable};
 
 /// Why a unit's state can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +102,7 @@ pub fn only(batches: &[RecordBatch], wanted: &[(&str, &str)]) -> Result<Vec<Reco
         let mut mask = BooleanArray::from(vec![true; batch.num_rows()]);
         for (name, value) in wanted {
             let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-            let column = column.ok_or_else(|| crate::processors::ledger::unreadable(name))?;
+            let column = column.ok_or_else(|| unreadable(name))?;
             let same: BooleanArray = column.iter().map(|text| Some(text == Some(value))).collect();
             mask = arrow::compute::and(&mask, &same)?;
         }

@@ -13,13 +13,12 @@ use castback_schemas::{AccountId, Day, Group, Micros, Topic};
 use crate::change::Changes;
 use crate::directory::Directory;
 use crate::group::{GroupSpec, GroupState, Input, Making, RecountRequest};
-use crate::ledger::{FoldError, Ledger, only};
+use crate::ledger::{FoldError, Ledger, only, unreadable};
 use crate::processors::campaign_performance::{CampaignPerformance, Names};
 use crate::processors::downloads::{Downloads, PodcastDay, Recount, RuleSets};
-use crate::processors::ledger::unreadable;
 
 /// The group's row.
-pub const GROUP: GroupSpec = GroupSpec {
+pub(crate) const GROUP: GroupSpec = GroupSpec {
     group: Group::Counting,
     inputs: &[Topic::ListenerRequests, Topic::Conversions],
     decoded: true,
