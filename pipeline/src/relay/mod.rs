@@ -3,8 +3,8 @@
 mod advice;
 mod encoders;
 mod outbox;
-mod relay;
 mod reroute;
+mod round;
 mod topics;
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::task::Shared;
-use relay::Relay;
+use round::Relay;
 
 /// Starts every relay.
 pub(crate) fn start(services: &TaskTracker, shared: &Arc<Shared>, owner: &str, stop: &CancellationToken) {

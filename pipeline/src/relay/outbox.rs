@@ -8,7 +8,7 @@ use castback_store::failpoint;
 use serde_json::json;
 
 use super::encoders::{Encoders, SendError};
-use super::relay::Relay;
+use super::round::Relay;
 use crate::task::Shared;
 
 /// Events sent at once.

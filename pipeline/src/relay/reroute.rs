@@ -17,7 +17,7 @@ use castback_schemas::{AccountId, Micros, Revision, Slot, Topic};
 use castback_store::{COMMIT, Scan, Versions};
 
 use super::encoders::{Encoders, SendError};
-use super::relay::Relay;
+use super::round::Relay;
 use super::topics::append;
 use crate::decode::ledger_of;
 use crate::ledger::unreadable;

@@ -17,7 +17,7 @@ use castback_store::{COMMIT, Scan, Versions, failpoint};
 use serde_json::{Map, Value, json};
 
 use super::encoders::{Encoders, SendError};
-use super::relay::Relay;
+use super::round::Relay;
 use crate::ledger::unreadable;
 use crate::task::Shared;
 

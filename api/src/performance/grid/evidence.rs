@@ -154,11 +154,9 @@ impl Evidence {
             utm: some("utm"),
             pixel: rows.text(row, "source") == "pixel",
         };
-        if conversion.is_order() {
-            if let Some(transaction) = &conversion.transaction {
-                let key = (conversion.data_set.clone(), transaction.clone());
-                self.orders.entry(key).or_insert(self.conversions.len());
-            }
+        if let Some(transaction) = conversion.transaction.as_ref().filter(|_| conversion.is_order()) {
+            let key = (conversion.data_set.clone(), transaction.clone());
+            self.orders.entry(key).or_insert(self.conversions.len());
         }
         if let Some(customer) = &conversion.customer {
             self.customers.entry(customer.clone()).or_default().push(Deed {

@@ -14,6 +14,7 @@ use castback_schemas::{Day, Micros};
 
 use super::conversions::{Columns, Conversion, Kind};
 use super::{AccountState, CampaignPerformance};
+use crate::days::KeyDays;
 
 /// The days at hand; `None`: every day there is.
 #[derive(Debug, Default)]
@@ -78,7 +79,7 @@ impl CampaignPerformance {
     pub fn needs(&self, requests: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
         let requests: BTreeSet<Day> = requests.into_iter().collect();
         let data_sets = self.accounts.values().flat_map(|state| state.days.values());
-        let conversions: BTreeSet<Day> = data_sets.flat_map(|days| days.open()).collect();
+        let conversions: BTreeSet<Day> = data_sets.flat_map(KeyDays::open).collect();
         let conversions = conversions.into_iter().flat_map(|day| before(day.start()));
         requests.into_iter().flat_map(around).chain(conversions).collect()
     }
