@@ -14,7 +14,7 @@ use castback_schemas::time::{DAY, MINUTE};
 use castback_schemas::{AccountId, Day, Micros, Topic};
 
 use crate::change::Changes;
-use crate::processors::ledger::unreadable;
+use crate::ledger::unreadable;
 
 /// Log time without a record of a day before it may freeze.
 pub const QUIET: i64 = DAY;

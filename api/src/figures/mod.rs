@@ -155,6 +155,13 @@ impl Figures {
             let said = "are past their retention: the share of usable addresses is of later impressions";
             warnings.push(format!("requests before {since} {said}"));
         }
+        if self.usable.is_none() && self.sums.impressions > 0 {
+            warnings.push(
+                "the share of usable addresses is not known: there are too many requests to look through at once, \
+                 ask for a shorter period"
+                    .to_owned(),
+            );
+        }
         if self.position_unknown > 0 {
             let all = self.sums.impressions;
             warnings

@@ -178,13 +178,14 @@ impl Question {
         )
     }
 
-    /// Conversions of the campaign's data sets that nothing is credited for.
+    /// Conversions of the campaign's data sets that nothing is credited for; what anyone could have sent by
+    /// a pixel is none.
     pub(crate) fn unattributed(&self) -> String {
         let range = within("occurred_at", self.from, self.conversions_to);
         format!(
             "SELECT count(*) AS unattributed_conversions FROM \
              (SELECT slot, conversion_offset FROM credits WHERE campaign_id = '' AND {IS_CONVERSION} AND {range}) AS c \
-             JOIN (SELECT slot, \"offset\" FROM conversions WHERE data_set_id IN {} AND {range}) AS k \
+             JOIN (SELECT slot, \"offset\" FROM conversions WHERE data_set_id IN {} AND source <> 'pixel' AND {range}) AS k \
              ON c.slot = k.slot AND c.conversion_offset = k.\"offset\"",
             list(self.data_sets.iter().map(String::as_str))
         )

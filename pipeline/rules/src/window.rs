@@ -29,7 +29,7 @@ use castback_schemas::time::DAY;
 
 pub use carry::{Carry, InvalidCarry, MAX_PENDING, MAX_PIECES, Open, Rolling};
 pub use need::{CONTENT_SECONDS, EpisodeFacts, Need, need_of};
-pub use touch::{PackedTouch, Touch};
+pub use touch::Touch;
 pub use union::Union;
 
 /// A way to tell one download from the next.

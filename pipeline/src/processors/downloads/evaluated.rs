@@ -4,7 +4,7 @@ use castback_rules::filter::FilterReason;
 use castback_rules::verdict::DuplicateReason;
 use castback_rules::window::{Carry, Outcome, Touch, TouchVerdict, Window};
 
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// What a group's day says.
 #[derive(Debug, Default)]

@@ -45,7 +45,7 @@ use crate::change::Changes;
 use crate::days::DayState as Standing;
 use crate::directory::Directory;
 use crate::group::ProcessorSpec;
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// The processor's row.
 pub const SPEC: ProcessorSpec =

@@ -1,15 +1,15 @@
 //! From a row to its place: the filters, then the group of its listener, episode and day.
 
 use castback_rules::filter::{FilterReason, Subject};
-use castback_rules::ranges::Sent;
-use castback_rules::window::{Carry, Touch, need_of};
+use castback_rules::ranges::{Bytes, REACH, Sent};
+use castback_rules::window::{Carry, Need, Touch, need_of};
 use castback_schemas::{AccountId, PodcastId};
 
 use super::rows::Requests;
 use super::state::{GroupKey, Hash};
 use super::{Downloads, PodcastDay, Prior, Row, Settled};
 use crate::directory::{Directory, Podcast};
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// A row that is being put in, and what it is known to be.
 pub(super) struct Admission<'a> {
@@ -50,8 +50,9 @@ impl Admission<'_> {
         let touch = Touch {
             at: rows.occurred_at(row),
             row: offset(rows, row),
-            bytes: castback_rules::ranges::Bytes::Unplaced(0),
-            need: castback_rules::window::Need::NEVER,
+            bytes: Bytes::Unplaced(0),
+            need: Need::NEVER,
+            file: REACH,
         };
         Settled {
             account: self.account_id,
@@ -78,13 +79,10 @@ impl Admission<'_> {
         let at = rows.occurred_at(row);
         let facts = podcast.episode(index).and_then(|episode| episode.facts.at(at)).copied().unwrap_or_default();
         let (status, file_bytes) = (rows.status(row), rows.file_bytes(row));
-        let sent = Sent {
-            status,
-            range: rows.range(row),
-            bytes_sent: rows.bytes_sent(row),
-            file_bytes: facts.file_size(file_bytes),
-        };
-        Touch { at, row: offset(rows, row), bytes: sent.bytes(), need: need_of(&facts, file_bytes, status) }
+        let size = facts.file_size(file_bytes);
+        let sent = Sent { status, range: rows.range(row), bytes_sent: rows.bytes_sent(row), file_bytes: size };
+        let (need, file) = (need_of(&facts, file_bytes, status), size.unwrap_or(REACH).min(REACH));
+        Touch { at, row: offset(rows, row), bytes: sent.bytes(), need, file }
     }
 }
 

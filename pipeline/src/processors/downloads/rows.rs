@@ -7,7 +7,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use castback_schemas::Micros;
 
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// Borrowed columns of a batch; the verdict columns only of rows read back from the ledger.
 #[derive(Debug)]

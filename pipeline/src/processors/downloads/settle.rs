@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::error::ArrowError;
 use castback_rules::filter::FilterReason;
 use castback_rules::verdict::{DuplicateReason, Reason};
-use castback_rules::window::Carry;
+use castback_rules::window::{Carry, Rolling, Window};
 use castback_schemas::Day;
 use hashbrown::HashMap;
 
@@ -16,7 +16,7 @@ use super::state::{DayState, GroupKey, PodcastState, Room, order};
 use super::{Downloads, PodcastDay, Prior, Row, Settled, write};
 use crate::change::Changes;
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// Groups whose verdicts may change, with what was said of their rows.
 pub(super) type Dirty = HashMap<(PodcastDay, GroupKey), Vec<(u64, Prior)>>;
@@ -109,7 +109,7 @@ impl Downloads {
                         }
                     }
                     Ok(Prior::Said(said)) if said == judged => {}
-                    Ok(Prior::Said(said)) if helped_later(said, judged, (&now, podcast, day.day)) => {}
+                    Ok(Prior::Said(said)) if helped_later((touch.row, said), judged, (&now, podcast, day.day)) => {}
                     prior => {
                         let previous = match prior {
                             Ok(Prior::Said(said)) => Some(said),
@@ -169,10 +169,13 @@ fn turned(podcast: &PodcastState, of_day: &[Placed]) -> Vec<GroupKey> {
         }
         let previous = group.iter().find_map(|row| row.rare.as_ref()?.previous);
         if let Some(previous) = previous.filter(|_| !state.is_linked(&group[0].key.listener)) {
-            let others = state.of_unlinked(&group[0].key.listener);
-            // The groups of the day before are found through the link that is not there yet.
-            let before = others.iter().chain([&group[0].key]).map(|key| GroupKey { listener: previous, ..*key });
-            turned.extend(before);
+            let listener = group[0].key.listener;
+            let others = state.of_unlinked(&listener);
+            // The groups of the day before are found through the link that is not there yet: also those
+            // of the listener's requests beside it that came without.
+            let own = &of_day[of_day.partition_point(|row| row.key.listener < listener)..];
+            let own = own.iter().map(|row| &row.key).take_while(|key| key.listener == listener);
+            turned.extend(others.iter().chain(own).map(|key| GroupKey { listener: previous, ..*key }));
             turned.extend(others);
         }
     }
@@ -211,14 +214,19 @@ pub(super) fn note(dirty: &mut Dirty, (podcast, mut at): (&PodcastState, Podcast
     }
 }
 
-/// Whether a row is known to have helped a download of a later day that is not at hand now: it
-/// keeps that verdict.
-fn helped_later(said: Judged, now: Judged, (day, podcast, of): (&Evaluated, &PodcastState, Day)) -> bool {
-    let below = Judged::filtered(FilterReason::BelowThreshold);
+/// Whether a row is known to have helped a download of a later day that is not at hand now, and may
+/// have: its bytes still wait at midnight in some window. It keeps that verdict, then.
+fn helped_later((row, said): (u64, Judged), now: Judged, (day, podcast, of): (&Evaluated, &PodcastState, Day)) -> bool {
     let part_of = Some(Reason::Duplicate(DuplicateReason::PartOf));
     let of_today = |of: i64| day.touches.iter().any(|touch| i64::try_from(touch.row) == Ok(of));
     let elsewhere = said.reason == part_of && said.duplicate_of.is_some_and(|of| !of_today(of));
-    now == below && elsewhere && !podcast.open.contains_key(&of.next())
+    let waits = Window::ALL.iter().any(|window| match day.carry_out.rolling(*window) {
+        Rolling::Pending(touches) => touches.iter().any(|touch| touch.row == row),
+        Rolling::Open(_) => false,
+    });
+    let but_for_that = now == Judged::filtered(FilterReason::BelowThreshold)
+        || now.reason == Some(Reason::Duplicate(DuplicateReason::SameDownload));
+    but_for_that && elsewhere && waits && !podcast.open.contains_key(&of.next())
 }
 
 fn handed_on(day: PodcastDay, key: GroupKey, now: Evaluated, podcast: &PodcastState) -> Settled {

@@ -19,7 +19,7 @@ use super::evaluated::Evaluated;
 use super::touches::Touches;
 use crate::days::KeyDays;
 use crate::directory::Podcast;
-use crate::processors::ids::Ids;
+use crate::ledger::ids::Ids;
 
 /// A keyed hash, as its bytes.
 pub(super) type Hash = [u8; 16];

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{Downloads, PodcastDay, Recount, RuleSets, Settled};
 use crate::change::Changes;
 use crate::directory::Directory;
-use crate::processors::samples::{ACCOUNT, Book, LENGTH, MARCH, PODCAST, Request, at, batch, directory, directory_at};
-use crate::processors::samples::{cell, lists, slot, url};
+use crate::samples::{ACCOUNT, Book, LENGTH, MARCH, PODCAST, Request, at, batch, directory, directory_at};
+use crate::samples::{cell, lists, slot, url};
 
 /// A processor and the book that it writes.
 struct Bench {
@@ -273,6 +273,17 @@ fn the_month_before_is_found_even_when_its_key_comes_late() {
 }
 
 #[test]
+fn a_link_to_the_month_before_serves_every_episode_that_comes_with_it() {
+    let mut bench = Bench::new();
+    let before = MARCH.previous();
+    bench.step(&[Request::new(0, at(before, 23.0), 2).range(0, 1_000)]);
+    let linked = Request { previous: Some(2), url: url(1), ..Request::new(2, at(MARCH, 0.0), 12) };
+    bench.step(&[Request::new(1, at(MARCH, 0.0), 12), linked]);
+    assert_eq!(bench.verdict(0), "duplicate part_of 000");
+    assert_eq!(bench.recover(), 0);
+}
+
+#[test]
 fn a_frozen_day_takes_records_only_by_a_recount() {
     let mut bench = Bench::new();
     bench.step(&[Request::new(0, at(MARCH, 1.0), 1)]);
@@ -330,4 +341,22 @@ fn a_day_frozen_before_the_day_before_it_came_is_recounted() {
     assert_eq!(due.iter().map(|day| day.day).collect::<Vec<_>>(), [second]);
     bench.recount(&[second], at(end.next(), 5.0));
     assert_eq!(bench.verdict(0), "counted 100", "inside the windows that the day before left open");
+}
+
+#[test]
+fn a_frozen_row_inside_one_window_keeps_that_it_helped_a_later_download_in_another() {
+    let mut bench = Bench::new();
+    let (second, third, end) = (MARCH.next(), Day(MARCH.0 + 2), Day(MARCH.0 + 12));
+    bench.step(&[
+        Request::new(0, at(MARCH, 23.0), 1),
+        Request::new(1, at(second, 0.0), 1),
+        // The first touch's window has just ended, the last touch's is open.
+        Request::new(2, at(second, 23.0), 1).range(0, 1_000),
+        Request::new(3, at(third, 0.0), 1),
+        Request::new(4, at(end, 0.0), 2),
+    ]);
+    assert_eq!(bench.verdict(2), "duplicate part_of 000");
+    bench.freeze(at(end.next(), 2.0));
+    assert_eq!(bench.recount(&[MARCH, second, third], at(end.next(), 3.0)), 0);
+    assert_eq!(bench.verdict(2), "duplicate part_of 000");
 }

@@ -15,9 +15,9 @@ use super::{Row, RuleSets};
 use crate::change::{Changes, Value};
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
-pub(super) use crate::processors::ledger::unreadable;
-use crate::processors::ledger::{self, RULE_VERSION};
+use crate::ledger::judged::Judged;
+pub(super) use crate::ledger::unreadable;
+use crate::ledger::{self, RULE_VERSION};
 
 /// A ledger row whose verdict is revised.
 pub(super) struct Revised {

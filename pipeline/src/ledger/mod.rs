@@ -1,6 +1,11 @@
-//! What a unit reads back of what it has committed.
+//! The ledger as a unit knows it: the rows it says, and what it reads back of those it has committed.
 
-use std::collections::BTreeMap;
+pub(crate) mod ids;
+pub mod judged;
+mod judged_rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -12,6 +17,8 @@ use castback_schemas::{AccountId, Day, Micros, Slot};
 use castback_store::{ALL_DAYS, PinnedView, Scan, Store, StoreError};
 
 use crate::retention::first_whole_day;
+pub use judged_rows::RULE_VERSION;
+pub(crate) use judged_rows::{rows, unreadable};
 
 /// Why a unit's state can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +75,27 @@ impl Ledger {
     /// # Errors
     /// Rows can't be read: then none.
     pub async fn day(&self, table: Table, day: Day) -> Result<Vec<RecordBatch>, FoldError> {
-        self.read(Scan { slot: Some(self.slot), days: day..=day, ..Scan::new(table) }).await
+        self.between(table, day..=day).await
+    }
+
+    /// The current rows of a table that are filed under some days.
+    ///
+    /// # Errors
+    /// Rows can't be read: then none.
+    pub async fn days(&self, table: Table, days: &BTreeSet<Day>) -> Result<Vec<RecordBatch>, FoldError> {
+        let mut rows = Vec::new();
+        let days: Vec<Day> = days.iter().copied().collect();
+        for row in days.chunk_by(|a, b| a.next() == *b) {
+            if let [first, ..] = row {
+                let last = row.last().unwrap_or(first);
+                rows.extend(self.between(table, *first..=*last).await?);
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn between(&self, table: Table, days: RangeInclusive<Day>) -> Result<Vec<RecordBatch>, FoldError> {
+        self.read(Scan { slot: Some(self.slot), days, ..Scan::new(table) }).await
     }
 
     async fn read(&self, scan: Scan) -> Result<Vec<RecordBatch>, FoldError> {
@@ -86,7 +113,7 @@ pub fn only(batches: &[RecordBatch], wanted: &[(&str, &str)]) -> Result<Vec<Reco
         let mut mask = BooleanArray::from(vec![true; batch.num_rows()]);
         for (name, value) in wanted {
             let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-            let column = column.ok_or_else(|| crate::processors::ledger::unreadable(name))?;
+            let column = column.ok_or_else(|| unreadable(name))?;
             let same: BooleanArray = column.iter().map(|text| Some(text == Some(value))).collect();
             mask = arrow::compute::and(&mask, &same)?;
         }

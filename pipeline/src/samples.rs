@@ -110,6 +110,7 @@ pub(crate) struct Request {
     pub(crate) household: u8,
     pub(crate) safe_listed: bool,
     pub(crate) ads: Option<String>,
+    pub(crate) file_bytes: Option<i64>,
 }
 
 pub(crate) fn hash(number: u8) -> [u8; 16] {
@@ -139,6 +140,7 @@ impl Request {
             household: listener,
             safe_listed: false,
             ads: None,
+            file_bytes: None,
         }
     }
 
@@ -165,7 +167,7 @@ impl Request {
             self.status.into(),
             range.as_deref().into(),
             bytes.into(),
-            Value::Null,
+            self.file_bytes.into(),
             self.user_agent.as_deref().into(),
             Value::Null,
             "other".into(),

@@ -8,7 +8,7 @@ use castback_rules::verdict::Reason;
 use castback_schemas::table::Table;
 
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// Version of the rules in this code; raised when the same inputs may be judged otherwise.
 pub const RULE_VERSION: i64 = 1;

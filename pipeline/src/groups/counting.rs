@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use async_trait::async_trait;
 use castback_schemas::table::Table;
-use castback_schemas::time::MINUTE;
-use castback_schemas::{AccountId, Group, Micros, Topic};
+use castback_schemas::time::{HOUR, MINUTE};
+use castback_schemas::{AccountId, Day, Group, Micros, Topic};
 
 use crate::change::Changes;
 use crate::directory::Directory;
 use crate::group::{GroupSpec, GroupState, Input, Making, RecountRequest};
-use crate::ledger::{FoldError, Ledger, only};
-use crate::processors::campaign_performance::CampaignPerformance;
+use crate::ledger::{FoldError, Ledger, only, unreadable};
+use crate::processors::campaign_performance::{CampaignPerformance, Names};
 use crate::processors::downloads::{Downloads, PodcastDay, Recount, RuleSets};
 
 /// The group's row.
-pub const GROUP: GroupSpec = GroupSpec {
+pub(crate) const GROUP: GroupSpec = GroupSpec {
     group: Group::Counting,
     inputs: &[Topic::ListenerRequests, Topic::Conversions],
     decoded: true,
@@ -27,6 +29,9 @@ pub const GROUP: GroupSpec = GroupSpec {
 /// the same days all day long.
 const BETWEEN_RECOUNTS: i64 = 10 * MINUTE;
 
+/// Log time between two looks at which days nothing open reaches any more.
+const BETWEEN_SWEEPS: i64 = HOUR;
+
 #[derive(Debug)]
 struct Counting {
     downloads: Downloads,
@@ -34,6 +39,8 @@ struct Counting {
     /// The directory's change up to which unknown enclosures were looked for again.
     looked_at: i64,
     last_recount: BTreeMap<AccountId, Micros>,
+    /// When days that nothing open reaches were forgotten.
+    swept: Micros,
 }
 
 impl Counting {
@@ -43,7 +50,18 @@ impl Counting {
             performance: CampaignPerformance::new(making.slot),
             looked_at: 0,
             last_recount: BTreeMap::new(),
+            swept: Micros(i64::MIN),
         }
+    }
+
+    /// Days of which requests are taken in as they come.
+    fn open_days(&self) -> BTreeSet<Day> {
+        self.downloads.open_days().iter().map(|day| day.day).collect()
+    }
+
+    async fn reach(&mut self, days: impl IntoIterator<Item = Day>, ledger: &Ledger) -> Result<(), FoldError> {
+        let lacks = self.performance.lacks(days);
+        if lacks.is_empty() { Ok(()) } else { self.recall(&lacks, ledger).await }
     }
 
     /// Late records that have settled, of accounts not recounted just now.
@@ -66,6 +84,7 @@ impl Counting {
     ) -> Result<(), FoldError> {
         let mut day = day;
         while done.insert(day) {
+            self.reach([day.day], ledger).await?;
             let (account, podcast) = (day.account.to_string(), day.podcast.to_string());
             let wanted = [("account_id", account.as_str()), ("podcast_id", podcast.as_str())];
             let before = PodcastDay { day: day.day.previous(), ..day };
@@ -79,7 +98,7 @@ impl Counting {
                 carries_out: only(&ledger.day(Table::Carries, day.day).await?, &wanted)?,
             };
             let (settled, follow) = self.downloads.recount(day, (&recount, log_time), directory, out)?;
-            self.performance.settled(&settled, directory, out)?;
+            self.performance.settled(&settled, (&Names::default(), directory), out)?;
             if !follow {
                 return Ok(());
             }
@@ -96,36 +115,47 @@ impl GroupState for Counting {
             self.downloads.know_days(&batch)?;
             self.performance.know_days(&batch)?;
         }
-        for batch in ledger.all(Table::AdDeliveries).await? {
-            self.performance.know_deliveries(&batch)?;
-        }
+        self.performance.keep(BTreeSet::new());
+        let needed = self.performance.needs(self.open_days());
+        self.recall(&needed, ledger).await?;
         for batch in ledger.all(Table::Conversions).await? {
             self.performance.know_conversions(&batch)?;
         }
         self.performance.know_attribution(&ledger.all(Table::Touches).await?, &ledger.all(Table::Credits).await?)?;
-        for batch in ledger.all(Table::CampaignPerformance).await? {
-            self.performance.know_minutes(&batch)?;
-        }
         for day in self.downloads.carrying() {
             let (account, podcast) = (day.account.to_string(), day.podcast.to_string());
             let wanted = [("account_id", account.as_str()), ("podcast_id", podcast.as_str())];
             let rows = only(&ledger.day(Table::Carries, day.day).await?, &wanted)?;
             self.downloads.know_carries(day, &rows, directory)?;
         }
-        let mut days: Vec<_> = self.downloads.open_days().iter().map(|day| day.day).collect();
-        days.sort_unstable();
-        days.dedup();
-        for day in days {
+        for day in self.open_days() {
             for batch in ledger.day(Table::Requests, day).await? {
                 tokio::task::block_in_place(|| self.downloads.put_back(&batch, directory, out))?;
             }
         }
         let settled = tokio::task::block_in_place(|| self.downloads.settle_back(directory, out))?;
-        self.performance.settled(&settled, directory, out)?;
+        self.performance.settled(&settled, (&Names::default(), directory), out)?;
         self.performance.restored(directory);
+        self.recall(&self.performance.waits(), ledger).await?;
         self.performance.finish(directory, out)?;
         self.looked_at = directory.change();
         Ok(())
+    }
+
+    fn lacks(&self, input: &Input<'_>) -> Result<BTreeSet<Day>, ArrowError> {
+        let Some(rows) = &input.rows else { return Ok(BTreeSet::new()) };
+        if input.topic == Topic::Conversions {
+            return self.performance.lacks_for(rows);
+        }
+        let times = rows.column_by_name("occurred_at").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let times = times.ok_or_else(|| unreadable("occurred_at"))?;
+        Ok(self.performance.lacks(times.values().iter().map(|at| Micros(*at).day())))
+    }
+
+    async fn recall(&mut self, days: &BTreeSet<Day>, ledger: &Ledger) -> Result<(), FoldError> {
+        let deliveries = ledger.days(Table::AdDeliveries, days).await?;
+        let minutes = ledger.days(Table::CampaignPerformance, days).await?;
+        Ok(self.performance.recall(days, (&deliveries, &minutes))?)
     }
 
     fn step(&mut self, input: &Input<'_>, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
@@ -134,7 +164,7 @@ impl GroupState for Counting {
             self.performance.step(rows, directory, out)?;
         } else {
             let settled = self.downloads.step(rows, directory, out)?;
-            self.performance.settled(&settled, directory, out)?;
+            self.performance.settled(&settled, (&Names::of_batch(rows), directory), out)?;
         }
         self.performance.finish(directory, out)
     }
@@ -142,11 +172,16 @@ impl GroupState for Counting {
     fn tick(&mut self, log_time: Micros, directory: &Directory, out: &mut Changes) -> Result<bool, ArrowError> {
         self.downloads.freeze(log_time, directory, out)?;
         self.performance.freeze(log_time, out)?;
+        if self.swept.plus(BETWEEN_SWEEPS) <= log_time {
+            self.performance.keep(self.performance.needs(self.open_days()));
+            self.swept = log_time;
+        }
         let matched = self.looked_at != directory.change() && !self.downloads.now_matched(directory).is_empty();
         if !matched {
             self.looked_at = directory.change();
         }
-        Ok(matched || !self.due(log_time).is_empty() || !self.performance.due(log_time).is_empty())
+        let reads_back = !self.performance.unnamed().is_empty() || !self.performance.waits().is_empty();
+        Ok(matched || reads_back || !self.due(log_time).is_empty() || !self.performance.due(log_time).is_empty())
     }
 
     async fn recount(
@@ -178,11 +213,20 @@ impl GroupState for Counting {
         }
         for day in self.performance.due(log_time) {
             let rows = ledger.day(Table::Conversions, day).await?;
+            for batch in &rows {
+                let lacks = self.performance.lacks_for(batch)?;
+                self.recall(&lacks, ledger).await?;
+            }
             self.performance.recount((day, log_time), &rows, directory, out)?;
         }
-        if let Some(asked) = asked {
-            self.performance.reattribute(asked.account);
+        for day in self.performance.unnamed() {
+            self.performance.name(day, &ledger.day(Table::Requests, day).await?, out)?;
         }
+        if let Some(asked) = asked {
+            self.reach((asked.from.0..=asked.to.0).map(Day), ledger).await?;
+            self.performance.reattribute(asked.account, (asked.from, asked.to));
+        }
+        self.recall(&self.performance.waits(), ledger).await?;
         self.performance.finish(directory, out)?;
         self.looked_at = directory.change();
         Ok(())

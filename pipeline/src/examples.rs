@@ -16,7 +16,7 @@ use crate::change::Changes;
 use crate::decode::{Intake, ledger_of};
 use crate::directory::Directory;
 use crate::group::{GROUPS, Input, Making, judge_of};
-use crate::processors::samples::lists;
+use crate::samples::lists;
 
 fn example(topic: Topic) -> Value {
     let path = format!("{}/../schemas/examples/{topic}.json", env!("CARGO_MANIFEST_DIR"));
