@@ -33,7 +33,7 @@ pub(super) fn parquet(document: &Document) -> Result<Vec<u8>, StoreError> {
 }
 
 fn cells(document: &Document) -> Vec<Cell> {
-    let mut cells = Cells { part: 0, kind: "facts", title: inert(&document.title).into_owned(), cells: Vec::new() };
+    let mut cells = Cells { part: 0, kind: "facts", title: inert(&document.title).into_owned(), all: Vec::new() };
     for fact in &document.facts {
         cells.line((0, false), [(fact.label.as_str(), fact.value.clone())]);
     }
@@ -46,7 +46,7 @@ fn cells(document: &Document) -> Vec<Cell> {
             Block::Heading(_) | Block::Paragraph(_) | Block::PageBreak => {}
         }
     }
-    cells.cells
+    cells.all
 }
 
 /// The cells of a document, part by part.
@@ -54,7 +54,7 @@ struct Cells {
     part: i64,
     kind: &'static str,
     title: String,
-    cells: Vec<Cell>,
+    all: Vec<Cell>,
 }
 
 impl Cells {
@@ -74,7 +74,7 @@ impl Cells {
             column: inert(column).into_owned(),
             value,
         };
-        self.cells.extend(values.into_iter().map(cell));
+        self.all.extend(values.into_iter().map(cell));
     }
 
     fn figures(&mut self, figures: &[Figure]) {

@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
 
@@ -92,7 +92,7 @@ pub(crate) fn tail(bytes: &Bytes) -> Result<Option<(u64, u32)>> {
     let parquet = |error| StoreError::Parquet(Arc::new(error));
     let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(parquet)?;
     let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
-    let first = columns.filter_map(|column| column.bloom_filter_offset()).min();
+    let first = columns.filter_map(ColumnChunkMetaData::bloom_filter_offset).min();
     let start = first.and_then(|first| usize::try_from(first).ok());
     Ok(start.and_then(|start| Some((start as u64, crc32fast::hash(bytes.get(start..)?)))))
 }

@@ -6,6 +6,7 @@
 //! were not there at the last call: with compaction, each row a logarithmic number of times. Of a slot
 //! exactly the pieces of the view asked for last are remembered, which bounds the memory.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -138,9 +139,9 @@ impl OfSlot {
         }
         self.tallies.retain(|day, (pieces, _)| days.get(day) == Some(pieces));
         for (day, pieces) in days {
-            if !self.tallies.contains_key(&day) {
+            if let Entry::Vacant(unread) = self.tallies.entry(day) {
                 let added = tallied(store, view, (slot, day)).await?;
-                self.tallies.insert(day, (pieces, added));
+                unread.insert((pieces, added));
             }
         }
         Ok(())

@@ -157,7 +157,8 @@ impl Asked {
             _ = &mut asked => None,
             answer = other => Some(answer),
         };
-        assert_eq!(number(&answered.expect("the other account does not wait for the greedy one").unwrap()), 1_000);
+        let Some(answer) = answered else { panic!("the other account waited for the greedy one") };
+        assert_eq!(number(&answer.unwrap()), 1_000);
         drop(asked);
         self.no_worker_is_left().await;
         self.goes_on().await;
