@@ -156,8 +156,12 @@ impl Bench {
         self.finish(&[], out);
     }
 
-    /// Everything made anew from the book; answers how many rows it says.
+    /// Everything made anew from the book, believed and then judged again; answers how many rows that says.
     fn recover(&mut self) -> usize {
+        self.recover_and_reopen(false) + self.recover_and_reopen(true)
+    }
+
+    fn recover_and_reopen(&mut self, all: bool) -> usize {
         let (mut downloads, mut performance) = (downloads(), CampaignPerformance::new(slot()));
         let mut out = Changes::default();
         for days in self.book.all(Table::Days) {
@@ -170,7 +174,13 @@ impl Bench {
         performance.know_attribution(&self.book.all(Table::Touches), &self.book.all(Table::Credits)).unwrap();
         each(Table::CampaignPerformance, &mut |rows| performance.know_minutes(rows).unwrap());
         for rows in self.book.all(Table::Requests) {
-            downloads.put_back(&rows, &self.directory, &mut out).unwrap();
+            downloads.put_back(&rows, &self.directory).unwrap();
+        }
+        let differing = downloads.differing(&self.directory);
+        let reopened = if all { downloads.open_days() } else { differing };
+        downloads.reopen(&reopened);
+        for rows in self.book.all(Table::Requests) {
+            downloads.judge_back(&rows, &reopened, &self.directory, &mut out).unwrap();
         }
         let settled = downloads.settle_back(&self.directory, &mut out).unwrap();
         performance.settled(&settled, &self.directory, &mut out).unwrap();

@@ -164,7 +164,9 @@ proptest! {
         for (index, batch) in batches.iter().enumerate() {
             bench.step(batch);
             if index == crash {
-                prop_assert_eq!(bench.recover(), 0);
+                prop_assert_eq!(bench.recover_and_reopen(|differing| differing.to_vec()), (0, 0));
+                let all = bench.downloads.open_days();
+                prop_assert_eq!(bench.recover_and_reopen(|_| all.clone()), (0, all.len()), "judged again, row by row");
             }
         }
         prop_assert_eq!(bench.book.verdicts(Table::Requests), live(&requests, &[]).book.verdicts(Table::Requests));
