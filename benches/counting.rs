@@ -90,18 +90,17 @@ fn main() -> Outcome<()> {
     }
     drop(live);
     let meter = Meter::start("self")?;
-    let (mut folded, mut out) = (scene.downloads()?, Changes::default());
+    let mut folded = scene.downloads()?;
     for rows in &days {
         folded.know_days(rows)?;
     }
     for rows in &ledger {
-        folded.put_back(rows, &scene.directory, &mut out)?;
+        folded.put_back(rows, &scene.directory)?;
     }
-    folded.settle_back(&scene.directory, &mut out)?;
+    let differing = folded.differing(&scene.directory);
     let used = meter.used(kept)?;
     print(("fold", &used.to_string()), used.cpu_micros, kept, 0.0);
-    println!("the fold says {} rows", out.len());
-    Ok(())
+    if differing.is_empty() { Ok(()) } else { Err(format!("recovery would judge {differing:?} again").into()) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for the eye")]
