@@ -3,9 +3,10 @@
 //! Every accepted request gets one ledger row and one current verdict. What is said of the open
 //! days is a function of the set of their requests: a batch changes the groups (listener,
 //! episode, day) it touches, each is evaluated before and after, and where a verdict that was
-//! already said differs, a short row revises it. Live counting, recovery (ledger rows of open
-//! days) and recount (ledger rows of a frozen day) take this one way; they differ only in what
-//! was said before.
+//! already said differs, a short row revises it. Live counting and recount (ledger rows of a
+//! day) take this one way; they differ only in what was said before. Recovery (ledger rows of open
+//! days, `fold.rs`) puts rows into their groups without the filters, evaluates every group, and
+//! lets days that do not say what the ledger says take the whole way again.
 //!
 //! ```text
 //! row ─filters, place.rs─▶ Placed ─note what was said─▶ into its group ─evaluate, settle.rs─▶ verdicts

@@ -218,20 +218,22 @@ impl DayState {
         self.households.position_or(hash, || Household { hash: *hash, pairs: 0, exempt: false })
     }
 
-    /// Whether listeners of the day are known, or will be, under two keys.
+    /// Whether listeners of the day are known under two keys.
     pub(super) fn has_links(&self) -> bool {
-        self.begins_month || !self.previous.is_empty()
+        !self.previous.is_empty()
     }
 
     /// Where a group stands, made if it is not there.
     pub(super) fn place(&mut self, key: GroupKey, household: &Hash) -> usize {
+        if let Some(place) = self.groups.position(&key) {
+            return place;
+        }
         let (household, _) = self.household_mut(household);
-        let made = || Group { key, household: u32::try_from(household).unwrap_or(0), touches: Touches::default() };
-        let (place, is_new) = self.groups.position_or(&key, made);
-        if is_new && let Some(household) = self.households.at_mut(household) {
+        if let Some(household) = self.households.at_mut(household) {
             household.pairs += 1;
         }
-        place
+        let household = u32::try_from(household).unwrap_or(0);
+        self.groups.position_or(&key, || Group { key, household, touches: Touches::default() }).0
     }
 
     /// Adds touches to the group at a place, and leaves those that it had and those that it has in `room`; the
@@ -244,10 +246,12 @@ impl DayState {
         all.clear();
         all.extend_from_slice(&room.had);
         all.extend(new);
-        if !all.is_sorted_by(|a, b| order(a) < order(b)) {
-            all.sort_by_key(order);
-            all.dedup_by_key(|touch| order(touch));
+        if all.is_sorted_by(|a, b| order(a) < order(b)) {
+            group.touches.append((self.day, room.had.last()), &all[room.had.len()..], &mut room.bytes);
+            return;
         }
+        all.sort_by_key(order);
+        all.dedup_by_key(|touch| order(touch));
         group.touches = Touches::pack(self.day, all, &mut room.bytes);
     }
 
