@@ -10,7 +10,7 @@ use castback_rules::window::{Outcome, Touch, outcomes};
 use super::evaluated::{Evaluated, judged};
 use super::place::Placed;
 use super::settle::{handed_on, more, put, same_group};
-use super::state::{GroupKey, PodcastState};
+use super::state::{DayState, GroupKey, PodcastState};
 use super::{Downloads, PodcastDay, Prior, Row, Settled, write};
 use crate::change::Changes;
 use crate::directory::{Directory, Podcast};
@@ -120,7 +120,7 @@ fn mark(podcast: &PodcastState, of_podcast: &mut [Placed]) {
 /// hash.
 fn is_free(podcast: &PodcastState, of_day: &[Placed]) -> bool {
     let day = of_day[0].day.day;
-    let linked = |day| podcast.open.get(&day).is_some_and(|state| state.has_links());
+    let linked = |day| podcast.open.get(&day).is_some_and(DayState::has_links);
     let Some(state) = podcast.open.get(&day).filter(|_| !linked(day) && !linked(day.next())) else { return false };
     let turns = |(household, more): (_, (u32, bool))| {
         more.1 && !state.is_exempt(&household) || state.would_turn(&household, more)

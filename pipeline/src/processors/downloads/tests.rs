@@ -53,7 +53,7 @@ impl Bench {
 
     /// The same processor made anew from the book; answers how many rows it says.
     fn recover(&mut self) -> usize {
-        self.recover_and_reopen(|differing| differing.to_vec()).0
+        self.recover_and_reopen(<[PodcastDay]>::to_vec).0
     }
 
     /// Recovery that judges certain days again, whether anything differs or not; answers how many rows it says and
@@ -167,7 +167,7 @@ fn recovery_revises_what_the_rules_would_not_say() {
     super::write::revision(&wrong, (Judged::COUNTED, &bench.directory), &mut out).unwrap();
     bench.book.keep(out);
     assert_ne!(bench.verdict(1), right);
-    assert_eq!(bench.recover_and_reopen(|differing| differing.to_vec()), (1, 1), "of the one day");
+    assert_eq!(bench.recover_and_reopen(<[PodcastDay]>::to_vec), (1, 1), "of the one day");
     assert_eq!(bench.verdict(1), right);
 }
 
