@@ -15,7 +15,7 @@ use crate::directory::Directory;
 use crate::group::{GroupSpec, GroupState, Input, Making, RecountRequest};
 use crate::ledger::{FoldError, Ledger, only, unreadable};
 use crate::processors::campaign_performance::{CampaignPerformance, Names};
-use crate::processors::downloads::{Downloads, PodcastDay, Recount, RuleSets};
+use crate::processors::downloads::{Downloads, KEPT, PodcastDay, Recount, RuleSets};
 
 /// The group's row.
 pub(crate) const GROUP: GroupSpec = GroupSpec {
@@ -128,13 +128,21 @@ impl GroupState for Counting {
             let rows = only(&ledger.day(Table::Carries, day.day).await?, &wanted)?;
             self.downloads.know_carries(day, &rows, directory)?;
         }
-        for day in self.open_days() {
-            for batch in ledger.day(Table::Requests, day).await? {
-                tokio::task::block_in_place(|| self.downloads.put_back(&batch, directory, out))?;
-            }
+        for day in days_of(&self.downloads.open_days()) {
+            let rows = (Table::Requests, day);
+            ledger.each_of_day(rows, KEPT, |batch| self.downloads.put_back(batch, directory)).await?;
         }
-        let settled = tokio::task::block_in_place(|| self.downloads.settle_back(directory, out))?;
-        self.performance.settled(&settled, (&Names::default(), directory), out)?;
+        let differing = tokio::task::block_in_place(|| self.downloads.differing(directory));
+        if !differing.is_empty() {
+            self.downloads.reopen(&differing);
+            for day in days_of(&differing) {
+                let rows = ledger.day(Table::Requests, day).await?;
+                let mut judge = |batch| self.downloads.judge_back(batch, &differing, directory, out);
+                tokio::task::block_in_place(|| rows.iter().try_for_each(&mut judge))?;
+            }
+            let settled = tokio::task::block_in_place(|| self.downloads.settle_back(directory, out))?;
+            self.performance.settled(&settled, (&Names::default(), directory), out)?;
+        }
         self.performance.restored(directory);
         self.recall(&self.performance.waits(), ledger).await?;
         self.performance.finish(directory, out)?;
@@ -239,4 +247,8 @@ impl RecountRequest {
             && self.podcast.is_none_or(|podcast| podcast == day.podcast)
             && (self.from..=self.to).contains(&day.day)
     }
+}
+
+fn days_of(days: &[PodcastDay]) -> BTreeSet<Day> {
+    days.iter().map(|day| day.day).collect()
 }

@@ -4,7 +4,7 @@ use castback_rules::filter::FilterReason;
 use castback_rules::verdict::{DuplicateReason, LateReason, Reason, Verdict};
 
 /// The verdict of one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Judged {
     /// Why it is not counted; `None`: counted.
     pub reason: Option<Reason>,

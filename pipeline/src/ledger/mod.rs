@@ -98,6 +98,22 @@ impl Ledger {
         self.read(Scan { slot: Some(self.slot), days, ..Scan::new(table) }).await
     }
 
+    /// Hands on the current rows of a table that are filed under `day`, batch by batch, with the columns named.
+    ///
+    /// # Errors
+    /// Rows can't be read, or `each`'s own; then some batches were handed on already.
+    pub async fn each_of_day(
+        &self,
+        (table, day): (Table, Day),
+        columns: &[&'static str],
+        mut each: impl FnMut(&RecordBatch) -> Result<(), ArrowError> + Send,
+    ) -> Result<(), FoldError> {
+        let columns = Some(columns.to_vec());
+        let scan = Scan { slot: Some(self.slot), days: day..=day, columns, ..Scan::new(table) };
+        let each = |batch: RecordBatch| tokio::task::block_in_place(|| each(&batch)).map_err(StoreError::from);
+        Ok(self.store.each_batch(&self.view, scan, each).await?)
+    }
+
     async fn read(&self, scan: Scan) -> Result<Vec<RecordBatch>, FoldError> {
         Ok(self.store.rows(&self.view, scan).await?)
     }

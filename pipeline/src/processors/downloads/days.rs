@@ -139,7 +139,7 @@ impl Downloads {
         Ok(())
     }
 
-    fn forget_ids(&mut self, days: &[PodcastDay]) {
+    pub(super) fn forget_ids(&mut self, days: &[PodcastDay]) {
         for of_account in days.chunk_by(|a, b| a.account == b.account) {
             if let Some(account) = self.accounts.get_mut(&of_account[0].account) {
                 account.ids.forget(of_account.iter().map(|day| (day.podcast, day.day)));
@@ -204,19 +204,26 @@ impl Downloads {
     /// Takes everything out of a day that is to be filled again, after noting what was said of the
     /// days around it.
     fn empty(&mut self, day: PodcastDay, carries_in: Option<HashMap<GroupKey, Carry>>) {
-        let podcast = self.accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default();
-        for around in [day.day, day.day.next()] {
-            let keys: Vec<GroupKey> = podcast.open.get(&around).map(|state| state.keys().collect()).unwrap_or_default();
-            for key in keys {
-                note(&mut self.dirty, (podcast, PodcastDay { day: around, ..day }), key);
-            }
-        }
+        self.note_around(day);
         self.dirty.retain(|(noted, _), _| *noted != day);
+        let podcast = self.podcast_mut(day);
         if let Some(carries_in) = carries_in {
             // What a recount of the day before has just left is newer than what was read.
             podcast.carries.entry(day.day.previous()).or_insert(carries_in);
         }
         podcast.open.insert(day.day, super::state::DayState::new(day.day));
+    }
+
+    /// Notes what is said of a day and of the day after.
+    pub(super) fn note_around(&mut self, day: PodcastDay) {
+        let Self { accounts, dirty, .. } = self;
+        let podcast = accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default();
+        for around in [day.day, day.day.next()] {
+            let keys: Vec<GroupKey> = podcast.open.get(&around).map(|state| state.keys().collect()).unwrap_or_default();
+            for key in keys {
+                note(dirty, (podcast, PodcastDay { day: around, ..day }), key);
+            }
+        }
     }
 
     /// Freezes a day: says what it leaves, unless that was said before; answers whether a frozen

@@ -49,17 +49,41 @@ impl Before {
     fn first(day: Day) -> Self {
         Self { at: day.start().0, row: 0, end: 0, length: 0, need: 0, file: 0 }
     }
+
+    fn of(touch: &Touch) -> Self {
+        let (start, length, _) = parts(touch);
+        let end = start.wrapping_add(length);
+        Self { at: touch.at.0, row: touch.row, end, length, need: touch.need.code(), file: touch.file }
+    }
+}
+
+/// First byte, how many, and whether their place is known.
+fn parts(touch: &Touch) -> (u64, u64, bool) {
+    match touch.bytes {
+        Bytes::Range { start, end } => (start, end.wrapping_sub(start), true),
+        Bytes::Unplaced(bytes) => (0, bytes, false),
+    }
 }
 
 impl Touches {
     /// Packs sorted requests of `day`; `room` is emptied and used to write in.
     pub(super) fn pack(day: Day, touches: &[Touch], room: &mut Vec<u8>) -> Self {
+        let mut packed = Self::default();
+        packed.append((day, None), touches, room);
+        packed
+    }
+
+    /// Packs requests after the last of those that are packed.
+    pub(super) fn append(&mut self, (day, last): (Day, Option<&Touch>), touches: &[Touch], room: &mut Vec<u8>) {
         room.clear();
-        let mut before = Before::first(day);
+        let mut before = last.map_or_else(|| Before::first(day), Before::of);
         for touch in touches {
             write_touch(touch, &mut before, room);
         }
-        Self(room.as_slice().into())
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        bytes.reserve_exact(room.len());
+        bytes.extend_from_slice(room);
+        self.0 = bytes.into_boxed_slice();
     }
 
     /// How many requests there may be, at most but for a few.
@@ -79,10 +103,7 @@ impl Touches {
 }
 
 fn write_touch(touch: &Touch, before: &mut Before, out: &mut Vec<u8>) {
-    let (start, length, placed) = match touch.bytes {
-        Bytes::Range { start, end } => (start, end.wrapping_sub(start), true),
-        Bytes::Unplaced(bytes) => (0, bytes, false),
-    };
+    let (start, length, placed) = parts(touch);
     let since = touch.at.0.wrapping_sub(before.at);
     let need = touch.need.code();
     let mut flags = 0;
@@ -111,7 +132,7 @@ fn write_touch(touch: &Touch, before: &mut Before, out: &mut Vec<u8>) {
     if flags & (SAME_FILE | TO_THE_END) == 0 {
         write(touch.file, out);
     }
-    *before = Before { at: touch.at.0, row: touch.row, end, length, need, file: touch.file };
+    *before = Before::of(touch);
 }
 
 fn read_touch(flags: u8, before: &mut Before, input: &mut &[u8]) -> Touch {
@@ -188,12 +209,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packing_loses_nothing(day in prop_oneof![Just(-700), Just(20_000)], touches in prop::collection::vec(touch(0), 0..12)) {
+        fn packing_loses_nothing(day in prop_oneof![Just(-700), Just(20_000)], touches in prop::collection::vec(touch(0), 0..12), cut: prop::sample::Index) {
             let mut touches: Vec<Touch> =
                 touches.into_iter().map(|touch| Touch { at: touch.at.plus(Day(day).start().0), ..touch }).collect();
             touches.sort_by_key(|touch| (touch.at, touch.row));
             let mut back = Vec::new();
             Touches::pack(Day(day), &touches, &mut Vec::new()).unpack(Day(day), &mut back);
+            prop_assert_eq!(&back, &touches);
+            let (some, others) = touches.split_at(cut.index(touches.len() + 1));
+            let mut packed = Touches::pack(Day(day), some, &mut Vec::new());
+            packed.append((Day(day), some.last()), others, &mut Vec::new());
+            back.clear();
+            packed.unpack(Day(day), &mut back);
             prop_assert_eq!(back, touches);
         }
     }

@@ -214,6 +214,11 @@ impl Bench {
 
     /// Everything made anew from the book; answers how many rows it says.
     pub(super) fn recover(&mut self) -> usize {
+        self.recover_and_reopen(false) + self.recover_and_reopen(true)
+    }
+
+    /// As [`Self::recover`], once: days are believed as far as they agree, or all are judged again.
+    fn recover_and_reopen(&mut self, all: bool) -> usize {
         let (downloads, performance) = (downloads(), CampaignPerformance::new(slot()));
         (self.downloads, self.performance) = (downloads, performance);
         let mut out = Changes::default();
@@ -229,7 +234,13 @@ impl Bench {
         let said = (self.book.all(Table::Touches), self.book.all(Table::Credits));
         self.performance.know_attribution(&said.0, &said.1).unwrap();
         for rows in self.book.all(Table::Requests) {
-            self.downloads.put_back(&rows, &self.directory, &mut out).unwrap();
+            self.downloads.put_back(&rows, &self.directory).unwrap();
+        }
+        let differing = self.downloads.differing(&self.directory);
+        let reopened = if all { self.downloads.open_days() } else { differing };
+        self.downloads.reopen(&reopened);
+        for rows in self.book.all(Table::Requests) {
+            self.downloads.judge_back(&rows, &reopened, &self.directory, &mut out).unwrap();
         }
         let settled = self.downloads.settle_back(&self.directory, &mut out).unwrap();
         self.performance.settled(&settled, (&Names::default(), &self.directory), &mut out).unwrap();

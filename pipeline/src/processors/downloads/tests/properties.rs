@@ -9,7 +9,7 @@ use castback_schemas::{Day, Micros};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::Bench;
+use super::{Bench, PodcastDay};
 use crate::samples::{LENGTH, MARCH, Request, directory_at, url};
 
 /// The days that requests lie in: the last two of February and the first two of March.
@@ -168,7 +168,9 @@ proptest! {
         for (index, batch) in batches.iter().enumerate() {
             bench.step(batch);
             if index == crash {
-                prop_assert_eq!(bench.recover(), 0);
+                prop_assert_eq!(bench.recover_and_reopen(<[PodcastDay]>::to_vec), (0, 0));
+                let all = bench.downloads.open_days();
+                prop_assert_eq!(bench.recover_and_reopen(|_| all.clone()), (0, all.len()), "judged again, row by row");
             }
         }
         prop_assert_eq!(bench.book.verdicts(Table::Requests), live(&requests, &[]).book.verdicts(Table::Requests));
