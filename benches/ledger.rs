@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod support {
+    pub(crate) mod anew;
     pub(crate) mod meter;
     pub(crate) mod slow;
 }
@@ -33,8 +34,8 @@ use castback_schemas::table::Table;
 use castback_schemas::time::{Clock, DAY, HOUR, SECOND, SystemClock};
 use castback_schemas::{AccountId, Micros, PodcastId, Slot, Topic, Unit};
 use castback_store::{Compactor, PinnedView, Scan, Store};
+use support::anew;
 use support::meter::{Meter, Outcome};
-use support::slow::Fsync;
 
 const TOPIC: Topic = Topic::ListenerRequests;
 const ACCOUNTS: usize = 4;
@@ -52,7 +53,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
-    if !Fsync::run_anew()? {
+    if !anew::run()? {
         return Ok(());
     }
     let requests: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_000);

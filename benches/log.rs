@@ -6,6 +6,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for the eye")]
 
 mod support {
+    pub(crate) mod anew;
     pub(crate) mod meter;
     pub(crate) mod slow;
 }
@@ -20,8 +21,8 @@ use castback_broker::{EmbeddedLog, EmbeddedOptions, Log, NewRecord, ReadLimits};
 use castback_schemas::id::AccountId;
 use castback_schemas::time::{Clock, SystemClock};
 use castback_schemas::topic::{Slot, Topic};
+use support::anew;
 use support::meter::{Meter, Outcome};
-use support::slow::Fsync;
 use uuid::Uuid;
 
 const TOPIC: Topic = Topic::ListenerRequests;
@@ -31,7 +32,7 @@ const BATCHES: usize = 1_000;
 const VALUE: usize = 100;
 
 fn main() -> Outcome<()> {
-    if !Fsync::run_anew()? {
+    if !anew::run()? {
         return Ok(());
     }
     let scratch = tempfile::tempdir()?;

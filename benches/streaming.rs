@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod support {
+    pub(crate) mod anew;
     pub(crate) mod meter;
     pub(crate) mod slow;
 }
@@ -23,8 +24,8 @@ use castback_schemas::codec::{BatchDecoder, Encoder};
 use castback_schemas::event::AppEvent;
 use castback_schemas::time::{SECOND, SystemClock};
 use castback_schemas::{AccountId, Micros, Slot, Topic};
+use support::anew;
 use support::meter::{Meter, Outcome, Used};
-use support::slow::Fsync;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -51,7 +52,7 @@ type Counts = HashMap<(u64, i64), u64>;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
-    if !Fsync::run_anew()? {
+    if !anew::run()? {
         return Ok(());
     }
     let events: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(4_000_000);

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::meter::Outcome;
-
 /// How long the disk takes to make bytes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fsync {
@@ -13,9 +11,6 @@ pub(crate) enum Fsync {
     /// 5 ms longer: strace holds up each call. It costs processor time, too, which counts as the process's.
     Slowed,
 }
-
-/// Set for a bench that this bench has started.
-const CHILD: &str = "CASTBACK_BENCH_CHILD";
 
 impl Fsync {
     /// Both, or only the first where there is no strace, which is said.
@@ -46,24 +41,5 @@ impl Fsync {
         command.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
         command.args(["-e", "inject=fsync,fdatasync:delay_enter=5000"]).arg(program);
         command
-    }
-
-    /// Runs this bench anew with each of both, in processes of their own. Answers whether this is one of these, which
-    /// has to measure.
-    #[allow(dead_code, clippy::allow_attributes, reason = "only benches that measure their own process run anew")]
-    #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
-    pub(crate) fn run_anew() -> Outcome<bool> {
-        if std::env::var_os(CHILD).is_some() {
-            return Ok(true);
-        }
-        for fsync in Self::both() {
-            println!("{}", fsync.name());
-            let mut child = fsync.command(std::env::current_exe()?);
-            let status = child.args(std::env::args_os().skip(1)).env(CHILD, "1").status()?;
-            if !status.success() {
-                return Err(format!("the bench ended with {status}").into());
-            }
-        }
-        Ok(false)
     }
 }

@@ -71,6 +71,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(std::time::Duration::from_mins(1))
+            // Sooner than the server, which closes idle connections: else one may be closed as it is used.
+            .pool_idle_timeout(std::time::Duration::from_secs(5))
             .build()
             .expect("a client");
         Self { http, base: base.to_owned(), key: None }
