@@ -25,7 +25,7 @@ use castback_catalogue::people::NewUser;
 use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
 use castback_pipeline::group::GROUPS;
 use castback_pipeline::metrics::Metrics;
-use castback_pipeline::{Runtime, RuntimeParts};
+use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
 use castback_rules::lists::{DatedLists, ListTexts, Lists};
 use castback_schemas::codec::{Encoder, schema_fingerprint};
 use castback_schemas::event::ListenerRequest;
@@ -183,8 +183,9 @@ impl House {
             store: self.store.clone(),
             log: self.log.clone(),
             clock: Arc::new(SystemClock),
-            ids: self.names(seed),
+            ids: Self::names(seed),
             lists: DatedLists::new(Arc::new(Lists::new(&ListTexts::seed(), Micros(0))?)),
+            ledger_days: LedgerDays::default(),
             owner: "bench".to_owned(),
             exclusive: true,
             random: [seed; 32],
@@ -193,7 +194,7 @@ impl House {
         Ok(Runtime::start(parts).await?)
     }
 
-    fn names(&self, seed: u8) -> Arc<dyn IdSource> {
+    fn names(seed: u8) -> Arc<dyn IdSource> {
         Arc::new(SeededIds::new([seed; 32]))
     }
 
@@ -224,7 +225,7 @@ impl House {
     /// Compacts what is left.
     async fn compacted(&self) -> Outcome<()> {
         let clock = Arc::new(SystemClock);
-        let compactor = Compactor::new(self.store.clone(), self.catalogue.clone(), clock, self.names(9));
+        let compactor = Compactor::new(self.store.clone(), self.catalogue.clone(), clock, Self::names(9));
         while !self.catalogue.view(None).await?.slices.is_empty() {
             compactor.run().await?;
         }
