@@ -39,7 +39,12 @@ impl Store {
     /// # Errors
     /// Those of [`Objects::open`].
     pub fn open(address: &str) -> Result<Self> {
-        Ok(Self { objects: Objects::open(address)?, recent: Arc::default() })
+        Ok(Self::over(Objects::open(address)?))
+    }
+
+    /// A store over objects that are open.
+    pub(crate) fn over(objects: Objects) -> Self {
+        Self { objects, recent: Arc::default() }
     }
 
     /// The objects underneath.
