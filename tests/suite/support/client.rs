@@ -50,6 +50,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: Option<String>,
+    scheme: &'static str,
 }
 
 /// Who signed up.
@@ -73,12 +74,17 @@ impl Client {
             .timeout(std::time::Duration::from_mins(1))
             .build()
             .expect("a client");
-        Self { http, base: base.to_owned(), key: None }
+        Self { http, base: base.to_owned(), key: None, scheme: "Bearer" }
     }
 
     pub(crate) fn with_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self
+    }
+
+    /// As InfluxDB wants it.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        Self { scheme: "Token", ..self.with_key(token) }
     }
 
     pub(crate) fn key(&self) -> Option<&str> {
@@ -96,7 +102,10 @@ impl Client {
 
     /// None when there was no answer (nobody listens, or the connection broke).
     pub(crate) async fn try_send(&self, request: reqwest::RequestBuilder) -> Option<Answer> {
-        let request = if let Some(key) = &self.key { request.bearer_auth(key) } else { request };
+        let request = match &self.key {
+            Some(key) => request.header("authorization", format!("{} {key}", self.scheme)),
+            None => request,
+        };
         let response = request.send().await.ok()?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
