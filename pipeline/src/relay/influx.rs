@@ -304,7 +304,7 @@ mod tests {
     fn waits_grow_to_a_bound_and_a_server_s_wish_is_heard() {
         assert_eq!(wait_after(&busy(None), 1), Duration::from_secs(1));
         assert_eq!(wait_after(&busy(None), 40), LONGEST_WAIT);
-        assert_eq!(wait_after(&busy(Some(120)), 1), Duration::from_secs(120));
+        assert_eq!(wait_after(&busy(Some(121)), 1), Duration::from_secs(121));
         assert_eq!(wait_after(&busy(Some(86_400)), 1), LONGEST_RETRY_AFTER);
         let gone = RoundError::Mirror(MirrorError::Missing("bucket".to_owned()));
         assert_eq!(wait_after(&gone, 3), Duration::from_secs(4));

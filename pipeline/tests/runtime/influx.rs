@@ -75,7 +75,7 @@ fn respond(mut stream: TcpStream, values: &Mutex<Values>, busy: bool) {
 
 fn request(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut read = Vec::new();
-    let mut chunk = [0; 65_536];
+    let mut chunk = vec![0; 65_536];
     let end = loop {
         if let Some(end) = read.windows(4).position(|end| end == b"\r\n\r\n") {
             break end + 4;
@@ -121,7 +121,7 @@ fn answer(body: &str, values: &Values) -> String {
     let query: serde_json::Value = serde_json::from_str(body).unwrap();
     let flux = query["query"].as_str().unwrap();
     let between = |before: &str, after: char| {
-        let rest = flux.split_once(before).unwrap_or_else(|| panic!("no {before} in {flux}")).1;
+        let rest = flux.split_once(before).unwrap().1;
         rest.split(after).next().unwrap().to_owned()
     };
     let seconds = |text: String| text.parse::<Micros>().unwrap().0 / SECOND;

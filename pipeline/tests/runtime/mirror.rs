@@ -45,7 +45,7 @@ fn series_are_mirrored_caught_up_and_repaired() {
     assert_eq!(impressions().len(), 5);
     influx.busy.store(false, Ordering::SeqCst);
     house.until("eight minutes are mirrored", || impressions() == [1; 8]);
-    assert_eq!(counted(&process, "castback_mirror_points_total", "rejected"), 0.0);
+    assert!(counted(&process, "castback_mirror_points_total", "rejected") < 1.0);
 
     // Somebody else writes into the bucket, and a point is lost: the next night finds it.
     {

@@ -1,4 +1,4 @@
-//! The server of a mirror, as somebody else reads it: VictoriaMetrics, or the InfluxDB 2 of `CASTBACK_TEST_INFLUX_URL`.
+//! The server of a mirror, as somebody else reads it: `VictoriaMetrics`, or the InfluxDB 2 of `CASTBACK_TEST_INFLUX_URL`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
