@@ -16,6 +16,7 @@ use castback_catalogue::{Catalogue, CatalogueError};
 use castback_rules::lists::DatedLists;
 use castback_schemas::id::IdSource;
 use castback_schemas::{Clock, Revision, Slot, Unit};
+use castback_store::mirror::Mirror;
 use castback_store::{Compactor, Store};
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
@@ -72,6 +73,8 @@ pub struct RuntimeParts {
     pub exclusive: bool,
     /// Random bytes, never stored.
     pub random: [u8; 32],
+    /// Where every series is mirrored; none: nowhere.
+    pub mirror: Option<Mirror>,
     /// What it measures of itself.
     pub metrics: Metrics,
     /// How long the ledger is kept.
@@ -171,7 +174,7 @@ impl Runtime {
         };
         services.spawn(retention.run(inner.stop.clone()));
         services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
-        relay::start(&services, &inner.shared, &inner.owner, &inner.stop);
+        relay::start(&services, (&inner.shared, parts.mirror), &inner.owner, &inner.stop);
         services.close();
         let publishing = tokio::spawn(async move { publisher.run(stop_publishing).await });
         Ok(Self { inner, services, publishing })

@@ -23,6 +23,7 @@ pub mod failpoint;
 mod harness;
 pub mod ledger;
 mod load;
+pub mod mirror;
 pub mod object;
 mod objects;
 mod overlay;

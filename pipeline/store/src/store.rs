@@ -49,12 +49,16 @@ impl Store {
     /// # Errors
     /// Those of [`Objects::open`].
     pub fn open(address: &str) -> Result<Self> {
-        let objects = Objects::open(address)?;
+        Ok(Self::over(Objects::open(address)?))
+    }
+
+    /// A store over objects that are open.
+    pub(crate) fn over(objects: Objects) -> Self {
         let size = |_: &(String, u64), rows: &Arc<Vec<RecordBatch>>| {
             u32::try_from(rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>()).unwrap_or(u32::MAX)
         };
         let decoded = Cache::builder().weigher(size).max_capacity(DECODED_BYTES).build();
-        Ok(Self { objects, recent: Arc::default(), sums: Arc::default(), sharing: Arc::default(), decoded })
+        Self { objects, recent: Arc::default(), sums: Arc::default(), sharing: Arc::default(), decoded }
     }
 
     /// The objects underneath.

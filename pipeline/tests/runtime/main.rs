@@ -7,7 +7,9 @@
 
 mod crashes;
 mod house;
+mod influx;
 mod journeys;
+mod mirror;
 mod poison;
 mod relays;
 mod retention;

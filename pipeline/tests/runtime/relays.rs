@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::house::{House, NOON, Sender, text};
 
-fn launch(house: &House, sender: Sender) {
+pub(crate) fn launch(house: &House, sender: Sender) {
     let terms: CampaignTerms = serde_json::from_value(json!({
         "name": "Spring", "currency": "USD", "budget": 100_000, "podcast_ids": [sender.podcast],
         "starts_on": "2026-02-27", "ends_on": "2026-03-31", "placements": [{ "id": "a", "position": "pre_roll" }],

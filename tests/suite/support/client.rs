@@ -50,6 +50,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: Option<String>,
+    scheme: &'static str,
 }
 
 /// Who signed up.
@@ -75,12 +76,17 @@ impl Client {
             .pool_idle_timeout(std::time::Duration::from_secs(5))
             .build()
             .expect("a client");
-        Self { http, base: base.to_owned(), key: None }
+        Self { http, base: base.to_owned(), key: None, scheme: "Bearer" }
     }
 
     pub(crate) fn with_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self
+    }
+
+    /// As InfluxDB wants it.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        Self { scheme: "Token", ..self.with_key(token) }
     }
 
     pub(crate) fn key(&self) -> Option<&str> {
@@ -102,7 +108,10 @@ impl Client {
     }
 
     fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        if let Some(key) = &self.key { request.bearer_auth(key) } else { request }
+        match &self.key {
+            Some(key) => request.header("authorization", format!("{} {key}", self.scheme)),
+            None => request,
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer {

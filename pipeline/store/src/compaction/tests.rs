@@ -273,13 +273,14 @@ async fn replaced_objects_live_an_hour_longer_and_orphans_go() {
     two_days(&harness).await;
     let before = harness.view(None).await;
     harness.compactor.run().await.unwrap();
-    let files = || std::fs::read_dir(harness.directory.path().join("objects/commits")).unwrap().count();
+    let objects = harness.store.objects().clone();
+    let files = async || objects.written_before("commits", Micros(i64::MAX)).await.unwrap().len();
     assert_eq!(harness.compactor.sweep(TODAY.plus(DAY / 24)).await.unwrap(), 0);
-    assert_eq!(files(), 4);
+    assert_eq!(files().await, 4);
     let rows = harness.store.rows(&before, Scan::new(Table::Requests)).await.unwrap();
     assert_eq!(texts(&rows, &["offset"]), ["0", "1", "2", "3"]);
     assert_eq!(harness.compactor.sweep(TODAY.plus(DAY / 24 + 1)).await.unwrap(), 4);
-    assert_eq!(files(), 0);
+    assert_eq!(files().await, 0);
     harness.store.objects().put("commits/orphan", "x".into()).await.unwrap();
     let far = Micros(i64::MAX / 2);
     assert_eq!(harness.compactor.sweep_orphans(far).await.unwrap(), 0, "its commit may come still");
@@ -295,24 +296,24 @@ async fn a_damaged_or_missing_object_is_an_error_never_fewer_rows() {
     let view = harness.view(None).await;
     let slot = Slot::of(account(1));
     let piece = &view.pieces(Table::Requests, slot)[0];
-    let path = harness.directory.path().join("objects").join(&piece.key);
-    let written = std::fs::read(&path).unwrap();
+    let objects = harness.store.objects();
+    let written = objects.get(&piece.key).await.unwrap();
     for index in (0..written.len()).step_by(37) {
-        let mut bytes = written.clone();
+        let mut bytes = written.to_vec();
         bytes[index] ^= 4;
-        std::fs::write(&path, bytes).unwrap();
+        objects.damage(&piece.key, bytes.into()).await;
         let read = harness.store.rows(&view, Scan::new(Table::Requests)).await;
         assert!(matches!(read, Err(crate::StoreError::Corrupt { .. })), "byte {index}: {read:?}");
     }
     for index in (0..written.len()).rev().step_by(7).take(200) {
-        let mut bytes = written.clone();
+        let mut bytes = written.to_vec();
         bytes[index] ^= 4;
-        std::fs::write(&path, bytes).unwrap();
+        objects.damage(&piece.key, bytes.into()).await;
         let of_event = Scan { event_id: Some("event-9".to_owned()), ..Scan::new(Table::Requests) };
         let read = harness.store.rows(&view, of_event).await;
         assert!(matches!(read, Err(crate::StoreError::Corrupt { .. })), "byte {index} of a filter: {read:?}");
     }
-    std::fs::remove_file(&path).unwrap();
+    objects.remove(&piece.key).await.unwrap();
     let read = harness.store.rows(&view, Scan::new(Table::Requests)).await;
     assert!(matches!(read, Err(crate::StoreError::Missing { .. })), "{read:?}");
     let day = TODAY.day().next();
