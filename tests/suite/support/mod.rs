@@ -8,6 +8,7 @@ pub(crate) mod feed_host;
 pub(crate) mod journal;
 pub(crate) mod load;
 pub(crate) mod server;
+pub(crate) mod servers;
 pub(crate) mod traffic;
 
 use std::time::Duration;

@@ -14,6 +14,8 @@ mod pool;
 mod producer;
 mod reader;
 #[cfg(test)]
+pub(crate) mod real;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
