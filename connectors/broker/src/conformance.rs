@@ -119,6 +119,7 @@ macro_rules! conformance {
                 let bed = super::Kafka::real(stringify!($case));
                 super::$case(&bed).await;
                 super::Bed::close(&bed).await;
+                crate::kafka::real::remove(&bed.options).await;
             })+
         }
     };

@@ -26,7 +26,8 @@ const SLOT: Slot = Slot(9);
 const LONG: Duration = Duration::from_mins(2);
 
 fn given(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: tests/run starts a cluster, or see tests/servers/all"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: tests/run starts a cluster, or see tests/servers/all"))
 }
 
 /// A prefix that no run before has used.
@@ -61,19 +62,43 @@ fn as_user(user: &str, password: &str, case: &str) -> KafkaOptions {
     }
 }
 
+/// Takes the topics away again: a small broker can't carry those of every test.
+pub(crate) async fn remove(options: &KafkaOptions) {
+    let admin: AdminClient<DefaultClientContext> = options.admin().create().unwrap();
+    let topics: Vec<String> = TOPICS.iter().map(|spec| options.topic(spec.topic)).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    admin.delete_topics(&topics, &AdminOptions::new()).await.unwrap();
+}
+
 fn open(options: &KafkaOptions) -> KafkaLog {
     KafkaLog::new(options.clone(), Arc::new(SystemClock)).unwrap()
 }
 
 fn records(count: u8, size: usize) -> Vec<NewRecord> {
     let account = AccountId::from_uuid(Uuid::from_bytes([7; 16]));
-    let record =
-        |n| NewRecord { topic: TOPIC, slot: SLOT, account, key: Bytes::from_static(b"key"), value: vec![n; size].into() };
+    let record = |n| NewRecord {
+        topic: TOPIC,
+        slot: SLOT,
+        account,
+        key: Bytes::from_static(b"key"),
+        value: vec![n; size].into(),
+    };
     (0..count).map(record).collect()
 }
 
 fn limits(wait: Duration) -> ReadLimits {
     ReadLimits { max_bytes: usize::MAX, wait }
+}
+
+/// Records that no compression makes smaller.
+fn noise(count: usize, size: usize) -> Vec<NewRecord> {
+    let mut state = 0x5eed_u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    let with = |record: NewRecord, value: Vec<u8>| NewRecord { value: value.into(), ..record };
+    (0..count).map(|_| with(records(1, 0).remove(0), (0..size).map(|_| byte()).collect())).collect()
 }
 
 /// The settings of a topic as the cluster has them.
@@ -87,7 +112,7 @@ async fn settings_of(admin: &AdminClient<DefaultClientContext>, topic: &str) -> 
 async fn topics_are_made_as_the_table_has_them() {
     let options = plain("made");
     let log = open(&options);
-    assert_eq!(log.ends(TOPIC, SLOT).await.unwrap(), Ends::default());
+    log.append(records(1, 1)).await.unwrap();
     let admin: AdminClient<DefaultClientContext> = options.admin().create().unwrap();
     let metadata = admin.inner().fetch_metadata(None, PATIENCE).unwrap();
     for spec in TOPICS {
@@ -102,16 +127,17 @@ async fn topics_are_made_as_the_table_has_them() {
     // Another process finds them there.
     let second = open(&options);
     second.append(records(1, 1)).await.unwrap();
-    assert_eq!(log.ends(TOPIC, SLOT).await.unwrap(), Ends { start: 0, end: 1 });
+    assert_eq!(log.ends(TOPIC, SLOT).await.unwrap(), Ends { start: 0, end: 2 });
     log.close().await;
     second.close().await;
+    remove(&options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_retention_took_is_a_gap_never_a_jump() {
     let options = plain("retention");
     let log = open(&options);
-    log.append(records(8, 200_000)).await.unwrap();
+    log.append(noise(8, 200_000)).await.unwrap();
     let admin: AdminClient<DefaultClientContext> = options.admin().create().unwrap();
     let name = options.topic(TOPIC);
     let short = AlterConfig::new(ResourceSpecifier::Topic(&name))
@@ -122,7 +148,7 @@ async fn what_retention_took_is_a_gap_never_a_jump() {
     let deadline = std::time::Instant::now() + LONG;
     let ends = loop {
         // Only closed segments go: each append may close one.
-        log.append(records(4, 200_000)).await.unwrap();
+        log.append(noise(4, 200_000)).await.unwrap();
         let ends = log.ends(TOPIC, SLOT).await.unwrap();
         if ends.start > 0 {
             break ends;
@@ -136,6 +162,7 @@ async fn what_retention_took_is_a_gap_never_a_jump() {
     let error = log.read(TOPIC, SLOT, end + 1_000, limits(Duration::ZERO)).await.unwrap_err();
     assert!(matches!(error, ReadError::OutOfRange { .. }), "{error:?}");
     log.close().await;
+    remove(&options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +180,7 @@ async fn lag_tools_see_what_was_advised() {
     assert_eq!(known.elements()[0].offset(), Offset::Offset(3));
     assert_eq!(log.read(TOPIC, SLOT, 0, limits(LONG)).await.unwrap().len(), 5);
     log.close().await;
+    remove(&options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
