@@ -4,10 +4,13 @@
 //! data is read; operators may name another account or all), [`EventSender`] (also a publishable
 //! key from one of its origins). A handler without one of them is public.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Query};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use castback_catalogue::keys::{Caller as Known, Credential, KeyKind};
 use castback_schemas::AccountId;
 use castback_schemas::edge::{Hash128, HashKey, fingerprint};
@@ -207,7 +210,7 @@ async fn known(parts: &Parts, app: &App) -> Result<Option<Known>> {
     // A key goes before a cookie, whether it is valid or not.
     if parts.headers.contains_key(AUTHORIZATION) {
         let Some(key) = bearer(&parts.headers) else { return Ok(None) };
-        return recall(app, key, async { Ok(app.catalogue.authenticate(key).await?) }).await;
+        return recall(app, &key, async { Ok(app.catalogue.authenticate(&key).await?) }).await;
     }
     match session_token(&parts.headers) {
         Some(token) => recall(app, token, async { Ok(app.catalogue.session(token).await?) }).await,
@@ -230,9 +233,15 @@ async fn recall(app: &App, token: &str, ask: impl Future<Output = Result<Option<
     Ok(known)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The key: a bearer's token, or the password of a client that knows only Basic (any user).
+fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Cow::Borrowed(token.trim()));
+    }
+    let pair = scheme.eq_ignore_ascii_case("basic").then(|| BASE64_STANDARD.decode(token.trim()).ok()).flatten()?;
+    let (_, key) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    Some(Cow::Owned(key.to_owned()))
 }
 
 /// The token of the session's cookie.

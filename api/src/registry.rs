@@ -1,6 +1,6 @@
 //! `/registry`: the built-in schema registry, in the words of Confluent's clients.
 //!
-//! Reading needs any key (`bearer.auth.token`), registering an operator's, since topics carry all
+//! Reading needs any key (as `bearer.auth.token`, or as the password of `basic.auth.user.info`), registering an operator's, since topics carry all
 //! accounts. A schema is taken if it is compatible both ways with every version of its subject
 //! (`FULL_TRANSITIVE`). A refusal is a problem that also carries `error_code` and `message`, by which
 //! such clients tell what happened.
@@ -64,6 +64,49 @@ fn no_subject() -> Problem {
 #[utoipa::path(get, path = "/registry/config", tag = "registry", responses((status = 200)))]
 pub(crate) async fn config(_: Caller) -> Answer<Value> {
     Answer(json!({ "compatibilityLevel": "FULL_TRANSITIVE" }))
+}
+
+/// The level of compatibility of a subject, which is everybody's.
+#[utoipa::path(get, path = "/registry/config/{subject}", tag = "registry", params(("subject" = String, Path)),
+    responses((status = 200)))]
+pub(crate) async fn config_of(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(subject): Path<String>,
+) -> Result<Answer<Value>> {
+    let known = app.catalogue.subject_versions(&subject).await?;
+    if known.is_empty() { Err(no_subject()) } else { Ok(config(caller).await) }
+}
+
+/// The kinds of schemas.
+#[utoipa::path(get, path = "/registry/schemas/types", tag = "registry", responses((status = 200, body = Vec<String>)))]
+pub(crate) async fn types(_: Caller) -> Answer<Value> {
+    Answer(json!(["AVRO"]))
+}
+
+/// Whether a schema could be registered: compatible both ways with the version named, and for `latest` with all.
+#[utoipa::path(post, path = "/registry/compatibility/subjects/{subject}/versions/{version}", tag = "registry",
+    params(("subject" = String, Path), ("version" = String, Path)), request_body = Wanted,
+    responses((status = 200)))]
+pub(crate) async fn compatible(
+    State(app): State<Arc<App>>,
+    _: Caller,
+    Path((subject, number)): Path<(String, String)>,
+    Json(wanted): Json<Wanted>,
+) -> Result<Answer<Value>> {
+    let versions = app.catalogue.subject_versions(&subject).await?;
+    if versions.is_empty() {
+        return Err(no_subject());
+    }
+    check_schema(&wanted.schema).map_err(|refusal| refused(Code::InvalidFields, 42_201, &refusal.to_string()))?;
+    let all = matches!(number.as_str(), "latest" | "-1");
+    let mut asked = versions.iter().filter(|one| all || one.version.to_string() == number).peekable();
+    if asked.peek().is_none() {
+        return Err(refused(Code::NotFound, 40_402, "no such version"));
+    }
+    let refusals = asked.filter_map(|one| check_compatible(&wanted.schema, &one.text).err());
+    let messages: Vec<String> = refusals.map(|refusal| refusal.to_string()).collect();
+    Ok(Answer(json!({ "is_compatible": messages.is_empty(), "messages": messages })))
 }
 
 /// Every subject.

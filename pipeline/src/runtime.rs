@@ -40,6 +40,10 @@ const RENEW: Duration = Duration::from_secs(3);
 /// How often free units are looked for, and requests to units.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a process that no longer says so counts as being at work, 5 s in microseconds: shorter than a lease, so that
+/// the others have a larger share when its units come free.
+const ATTENDANCE: i64 = 5 * castback_schemas::time::SECOND;
+
 /// How often compaction looks whether it is due.
 const COMPACT: Duration = Duration::from_secs(5);
 
@@ -202,7 +206,8 @@ impl Runtime {
             tracing::warn!("runtime.services_did_not_end");
         }
         let held: Vec<_> = inner.units.all().iter().map(|unit| (unit.unit, unit.epoch)).collect();
-        if let Err(error) = inner.shared.catalogue.release(&held).await {
+        let released = inner.shared.catalogue.release(&held).await;
+        if let Err(error) = released.and(inner.shared.catalogue.leave(&inner.owner).await) {
             tracing::warn!(error = %error, "runtime.leases_not_released");
         }
     }
@@ -250,7 +255,7 @@ impl Inner {
                     Err(error) => tracing::warn!(error = %error, "runtime.leases_not_renewed"),
                 }
             }
-            if let Err(error) = self.take_free(exclusive).await {
+            if let Err(error) = self.share(exclusive).await {
                 tracing::warn!(error = %error, "runtime.units_not_taken");
             }
         }
@@ -267,20 +272,43 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes units that nobody holds; whoever holds the directory's lock takes back its own, too.
-    async fn take_free(self: &Arc<Self>, exclusive: bool) -> Result<(), CatalogueError> {
+    /// Gives units up and takes free ones, so that every process has its share; whoever holds the directory's lock
+    /// has all, and takes back its own.
+    async fn share(self: &Arc<Self>, exclusive: bool) -> Result<(), CatalogueError> {
         let all = GROUPS.len() * usize::from(castback_schemas::SLOTS);
+        let processes = if exclusive { 1 } else { self.shared.catalogue.attend(&self.owner, ATTENDANCE).await? };
+        let share = all.div_ceil(processes);
+        self.give_up_beyond(share).await?;
         let mine = self.units.all().len();
-        if mine >= all {
+        if mine >= share {
             return Ok(());
         }
-        let taken =
-            if exclusive { self.retake().await? } else { self.shared.catalogue.take(&self.owner, all - mine).await? };
+        let taken = if exclusive {
+            self.retake().await?
+        } else {
+            self.shared.catalogue.take(&self.owner, share - mine).await?
+        };
         for held in taken {
             tracing::info!(unit = %held.unit, unit.epoch = held.epoch, "unit.taken");
             self.begin(held);
         }
         Ok(())
+    }
+
+    /// What these units have not committed was never seen: their next owners say it again.
+    async fn give_up_beyond(&self, share: usize) -> Result<(), CatalogueError> {
+        let mut held = self.units.all();
+        held.retain(|unit| !unit.is_fenced());
+        // The groups of a slot stay together, since they read the same records.
+        held.sort_by_key(|unit| (unit.unit.slot, unit.unit.group));
+        let surplus: Vec<_> = held.into_iter().skip(share).collect();
+        if surplus.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(units = surplus.len(), "runtime.units_given_up");
+        surplus.iter().for_each(|unit| unit.fence());
+        let leases: Vec<_> = surplus.iter().map(|unit| (unit.unit, unit.epoch)).collect();
+        self.shared.catalogue.release(&leases).await
     }
 
     /// Units of this process whose task gave up hold a lease still: released, they can be taken.

@@ -1,3 +1,4 @@
+use base64::Engine;
 use castback_schemas::Topic;
 use castback_schemas::topic::TOPICS;
 use serde_json::{Value, json};
@@ -25,6 +26,15 @@ async fn topics_are_registered_and_read_by_id_version_and_text() {
         assert_eq!(account.get(path).await.refused(404, "not_found").json()["error_code"], error_code, "{path}");
     }
     bench.call("GET /registry/subjects", &[], "").await.refused(401, "unauthenticated");
+    let pair = base64::prelude::BASE64_STANDARD.encode(format!("anybody:{}", account.key));
+    bench.call("GET /registry/schemas/types", &[("authorization", &format!("Basic {pair}"))], "").await.is(200);
+    let wrong = [("authorization", "Basic bm9ib2R5OmNiX25vdGhpbmc=")];
+    bench.call("GET /registry/schemas/types", &wrong, "").await.refused(401, "unauthenticated");
+    assert_eq!(
+        account.get("/registry/config/conversions-value").await.is(200).json()["compatibilityLevel"],
+        "FULL_TRANSITIVE"
+    );
+    account.get("/registry/config/nothing-value").await.refused(404, "not_found");
     assert_eq!(account.get("/registry/config").await.is(200).json()["compatibilityLevel"], "FULL_TRANSITIVE");
 }
 
@@ -41,10 +51,20 @@ async fn a_version_must_be_compatible_with_all_and_an_operators() {
         .as_array_mut()
         .unwrap()
         .push(json!({"name": "extra", "type": ["null", "string"], "default": null}));
+    let asked = "/registry/compatibility/subjects/conversions-value/versions/latest";
+    assert_eq!(account.post(asked, &body(&schema)).await.is(200).json()["is_compatible"], true);
     let grown = operator.post(path, &body(&schema)).await.is(200).json();
     assert_ne!(grown["id"], known["id"]);
     assert_eq!(account.get(path).await.json(), json!([1, 2]));
     schema["fields"][0]["type"] = json!("long");
+    for version in ["latest", "1", "2"] {
+        let asked = format!("/registry/compatibility/subjects/conversions-value/versions/{version}");
+        let answer = account.post(&asked, &body(&schema)).await.is(200).json();
+        assert_eq!(answer["is_compatible"], false, "{version}: {answer}");
+        assert!(!answer["messages"].as_array().unwrap().is_empty());
+    }
+    let missing = "/registry/compatibility/subjects/conversions-value/versions/7";
+    assert_eq!(account.post(missing, &body(&schema)).await.refused(404, "not_found").json()["error_code"], 40_402);
     assert_eq!(operator.post(path, &body(&schema)).await.refused(409, "wrong_state").json()["error_code"], 409);
     operator.post(path, &json!({"schema": "{}"})).await.refused(422, "invalid_fields");
     operator.post(path, &json!({"schema": "{}", "schemaType": "JSON"})).await.refused(422, "invalid_fields");

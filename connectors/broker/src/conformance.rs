@@ -63,8 +63,16 @@ struct Kafka {
 }
 
 impl Kafka {
-    fn new(case: &str) -> Self {
-        let options = crate::kafka::mock::topics(&format!("{case}."));
+    fn mock(case: &str) -> Self {
+        Self::on(crate::kafka::mock::topics(&format!("{case}.")))
+    }
+
+    /// Topics of one's own on a real cluster, reached over TLS by a user with a password.
+    fn real(case: &str) -> Self {
+        Self::on(crate::kafka::real::over_tls(case))
+    }
+
+    fn on(options: KafkaOptions) -> Self {
         Self { options, open: RefCell::default() }
     }
 }
@@ -99,9 +107,19 @@ macro_rules! conformance {
         mod kafka {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let bed = super::Kafka::new(stringify!($case));
+                let bed = super::Kafka::mock(stringify!($case));
                 super::$case(&bed).await;
                 super::Bed::close(&bed).await;
+            })+
+        }
+
+        mod real_kafka {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let bed = super::Kafka::real(stringify!($case));
+                super::$case(&bed).await;
+                super::Bed::close(&bed).await;
+                crate::kafka::real::remove(&bed.options).await;
             })+
         }
     };

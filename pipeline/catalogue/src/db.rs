@@ -44,6 +44,11 @@ const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL
      PRAGMA busy_timeout = 5000; PRAGMA cache_size = -16000";
 const POSTGRES_SETUP: &str = "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'";
 
+const SERVER_VERSION: &str = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+
+/// Oldest PostgreSQL that is tested against or known to have all that is used, by `server_version_num`.
+const OLDEST_POSTGRES: i32 = 130_000;
+
 /// The database behind the catalogue.
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
@@ -102,8 +107,25 @@ impl Db {
                 })
             })
             .connect_with(options(url)?)
-            .await?;
-        prepare(&mut *pool.acquire().await?, POSTGRES_TIME).await?;
+            .await;
+        let pool = match pool {
+            // The pool has tried until its time was over; one more try says what is wrong.
+            Err(sqlx::Error::PoolTimedOut) => {
+                AnyConnection::connect_with(&options(url)?).await?;
+                return Err(sqlx::Error::PoolTimedOut.into());
+            }
+            pool => pool?,
+        };
+        let mut connection = pool.acquire().await?;
+        let number = "SELECT current_setting('server_version_num')::INTEGER";
+        let version: i32 = sqlx::query_scalar(number).fetch_one(&mut *connection).await?;
+        if version < OLDEST_POSTGRES {
+            let (found, oldest) = (version / 10_000, OLDEST_POSTGRES / 10_000);
+            let words = format!("the server is PostgreSQL {found}, but at least {oldest} is needed");
+            return Err(CatalogueError::Refused(words));
+        }
+        prepare(&mut connection, POSTGRES_TIME).await?;
+        drop(connection);
         Ok(Self { pool, dialect: Dialect::Postgres })
     }
 
@@ -112,6 +134,14 @@ impl Db {
         self.change(|_| Box::pin(async { Ok(()) })).await?;
         self.pool.close().await;
         Ok(())
+    }
+
+    /// The version of the server, if there is one: `15.8`.
+    pub(crate) async fn server_version(&self) -> Result<Option<String>> {
+        match self.dialect {
+            Dialect::Sqlite(_) => Ok(None),
+            Dialect::Postgres => Ok(Some(sqlx::query_scalar(SERVER_VERSION).fetch_one(&self.pool).await?)),
+        }
     }
 
     /// For single statements that read.

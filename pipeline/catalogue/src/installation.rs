@@ -71,6 +71,11 @@ impl Catalogue {
         &self.installation
     }
 
+    /// The version of the database's server; none for a file.
+    pub async fn server_version(&self) -> Result<Option<String>> {
+        self.db.server_version().await
+    }
+
     /// A new API key of the installation's own operator, for the command line on this machine.
     pub async fn create_operator_key(&self) -> Result<String> {
         let account = self.installation.account;

@@ -1,4 +1,5 @@
-//! Leases of work that one process at a time does: a relay, an agent.
+//! Leases of work that one process at a time does: a relay, an agent. And of being there at all, by which
+//! processes know how many they are.
 
 use crate::Catalogue;
 use crate::db::Tx;
@@ -28,6 +29,36 @@ impl Catalogue {
             })
             .await
     }
+
+    /// Says that the process `owner` is at work for the next `duration` microseconds of database
+    /// time. How many processes are, this one among them.
+    pub async fn attend(&self, owner: &str, duration: i64) -> Result<usize> {
+        let owner = owner.to_owned();
+        let attending = self.db.urgent(move |tx| Box::pin(async move { attend(tx, &owner, duration).await })).await?;
+        Ok(usize::try_from(attending).unwrap_or(1).max(1))
+    }
+
+    /// Says that the process `owner` is no longer at work.
+    pub async fn leave(&self, owner: &str) -> Result<()> {
+        self.release_lease(&presence(owner), owner).await
+    }
+}
+
+/// The lease by which a process is there.
+fn presence(owner: &str) -> String {
+    format!("process/{owner}")
+}
+
+async fn attend(tx: &mut Tx, owner: &str, duration: i64) -> Result<i64> {
+    hold(tx, &presence(owner), owner, duration).await?;
+    // Processes never come back under the same name.
+    sqlx::query("DELETE FROM leases WHERE name LIKE 'process/%' AND lease_until < (SELECT now_us FROM db_time) - $1")
+        .bind(duration)
+        .execute(&mut *tx)
+        .await?;
+    let there = "SELECT COUNT(*) FROM leases \
+                 WHERE name LIKE 'process/%' AND lease_until > (SELECT now_us FROM db_time)";
+    Ok(sqlx::query_scalar(there).fetch_one(tx).await?)
 }
 
 /// Takes or renews a lease inside a transaction.

@@ -27,9 +27,11 @@ impl Dice {
     }
 }
 
-#[test]
-fn processes_that_crash_at_any_moment_end_where_one_that_does_not_would() {
-    let house = House::new();
+on_every_database! {
+    processes_that_crash_at_any_moment_end_where_one_that_does_not_would
+}
+
+fn processes_that_crash_at_any_moment_end_where_one_that_does_not_would(house: &House) {
     let senders = ["ada", "bob", "cleo", "dora"].map(|name| house.sender(name));
     let encoder = house.encoder(Topic::ListenerRequests);
     let mut dice = Dice(0x5eed_cafe);

@@ -45,7 +45,25 @@ pub(crate) struct House {
     pub(crate) store: Store,
     /// Where processes mirror series.
     pub(crate) mirror: Option<Mirror>,
+    database: String,
     outside: tokio::runtime::Runtime,
+}
+
+/// Each test on SQLite, and the same on PostgreSQL.
+macro_rules! on_every_database {
+    ($($name:ident)+) => {$(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                super::$name(&crate::house::House::sqlite());
+            }
+
+            #[test]
+            fn postgres() {
+                super::$name(&crate::house::House::postgres(stringify!($name)));
+            }
+        }
+    )+};
 }
 
 fn lists() -> DatedLists {
@@ -65,15 +83,30 @@ pub(crate) struct Sender {
 }
 
 impl House {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}", folder.path().join("castback.db").display());
+        Self::on(folder, database)
+    }
+
+    /// On a schema of its own, made anew.
+    pub(crate) fn postgres(name: &str) -> Self {
+        let server = std::env::var("CASTBACK_TEST_POSTGRES_URL")
+            .expect("CASTBACK_TEST_POSTGRES_URL names no database: tests/run starts one, or see tests/servers/all");
+        let schema: String = name.chars().take(60).collect();
+        let anew = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
+        let made = std::process::Command::new("psql").args(["-qX", "-d", &server, "-c", &anew]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self::on(tempfile::tempdir().unwrap(), format!("{server}?options=-csearch_path%3D{schema}"))
+    }
+
+    fn on(folder: tempfile::TempDir, database: String) -> Self {
         let clock = Arc::new(ManualClock::at(NOON));
         let outside = threads();
         let log = EmbeddedLog::open(&folder.path().join("log"), clock.clone(), EmbeddedOptions::default()).unwrap();
-        let url = format!("sqlite://{}", folder.path().join("castback.db").display());
-        let catalogue = outside.block_on(Catalogue::open(&url, clock.clone(), [1; 32])).unwrap();
+        let catalogue = outside.block_on(Catalogue::open(&database, clock.clone(), [1; 32])).unwrap();
         let store = Store::open(&format!("file://{}", folder.path().join("objects").display())).unwrap();
-        Self { folder, clock, log: Arc::new(log), catalogue, store, mirror: None, outside }
+        Self { folder, clock, log: Arc::new(log), catalogue, store, mirror: None, database, outside }
     }
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -217,7 +250,7 @@ impl House {
         let threads = threads();
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
-        let url = format!("sqlite://{}", self.folder.path().join("castback.db").display());
+        let url = self.database.clone();
         let objects = format!("file://{}", self.folder.path().join("objects").display());
         let (clock, mirror) = (self.clock.clone(), self.mirror.clone());
         let pipeline = threads.block_on(async move {

@@ -9,9 +9,14 @@ use castback_schemas::{Group, Slot, Topic, Unit};
 
 use crate::house::{House, NOON};
 
-#[test]
-fn what_is_sent_is_counted_and_a_new_process_says_nothing_else() {
-    let house = House::new();
+on_every_database! {
+    what_is_sent_is_counted_and_a_new_process_says_nothing_else
+    late_records_are_counted_by_a_recount_that_comes_by_itself
+    a_recount_that_was_asked_for_happens_once_and_nonsense_is_answered
+    a_request_to_a_unit_outlives_the_process_that_did_not_answer
+}
+
+fn what_is_sent_is_counted_and_a_new_process_says_nothing_else(house: &House) {
     let senders = ["ada", "bob", "cleo"].map(|name| house.sender(name));
     let encoder = house.encoder(Topic::ListenerRequests);
     let mut records = Vec::new();
@@ -103,9 +108,7 @@ fn what_is_sent_is_counted_and_a_new_process_says_nothing_else() {
     assert_eq!(house.wait(house.catalogue.newest_commit()).unwrap().0, commit.0 + 2);
 }
 
-#[test]
-fn late_records_are_counted_by_a_recount_that_comes_by_itself() {
-    let house = House::new();
+fn late_records_are_counted_by_a_recount_that_comes_by_itself(house: &House) {
     let sender = house.sender("ada");
     let encoder = house.encoder(Topic::ListenerRequests);
     let send = |id: &str, listener, at| {
@@ -130,9 +133,7 @@ fn late_records_are_counted_by_a_recount_that_comes_by_itself() {
     process.stop();
 }
 
-#[test]
-fn a_recount_that_was_asked_for_happens_once_and_nonsense_is_answered() {
-    let house = House::new();
+fn a_recount_that_was_asked_for_happens_once_and_nonsense_is_answered(house: &House) {
     let sender = house.sender("ada");
     let encoder = house.encoder(Topic::ListenerRequests);
     house.append(vec![sender.record(&encoder, &sender.request("first", 1, NOON))]);
@@ -152,9 +153,7 @@ fn a_recount_that_was_asked_for_happens_once_and_nonsense_is_answered() {
     assert_eq!(house.balanced(Topic::ListenerRequests, Table::Requests), [("counted".to_owned(), 2)].into());
 }
 
-#[test]
-fn a_request_to_a_unit_outlives_the_process_that_did_not_answer() {
-    let house = House::new();
+fn a_request_to_a_unit_outlives_the_process_that_did_not_answer(house: &House) {
     let sender = house.sender("ada");
     let unit = Unit { group: Group::Counting, slot: Slot::of(sender.account) };
     house.process(2).kill();

@@ -20,7 +20,7 @@ fn counted(process: &Process, name: &str, outcome: &str) -> f64 {
 #[test]
 fn series_are_mirrored_caught_up_and_repaired() {
     let influx = Influx::start();
-    let mut house = House::new();
+    let mut house = House::sqlite();
     house.mirror = Some(influx.mirror());
     let sender = house.sender("ada");
     launch(&house, sender);

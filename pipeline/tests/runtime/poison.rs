@@ -9,9 +9,12 @@ use uuid::Uuid;
 
 use crate::house::{House, NOON, text};
 
-#[test]
-fn poison_among_good_records_becomes_dead_letters_and_the_balance_holds() {
-    let house = House::new();
+on_every_database! {
+    poison_among_good_records_becomes_dead_letters_and_the_balance_holds
+    records_of_an_erased_account_do_not_stop_its_slot
+}
+
+fn poison_among_good_records_becomes_dead_letters_and_the_balance_holds(house: &House) {
     let sender = house.sender("ada");
     let encoder = house.encoder(Topic::ListenerRequests);
     let good = |n: u32| sender.record(&encoder, &sender.request(&format!("good-{n}"), n, NOON));
@@ -48,9 +51,7 @@ fn poison_among_good_records_becomes_dead_letters_and_the_balance_holds() {
     process.stop();
 }
 
-#[test]
-fn records_of_an_erased_account_do_not_stop_its_slot() {
-    let house = House::new();
+fn records_of_an_erased_account_do_not_stop_its_slot(house: &House) {
     let (sender, other) = (house.sender("ada"), house.sender("bob"));
     let encoder = house.encoder(Topic::ListenerRequests);
     house.wait(house.catalogue.account_key(sender.account)).unwrap();

@@ -40,34 +40,35 @@ fn ids(house: &House, topic: Topic) -> Vec<String> {
     text(&decoded.batch, "event_id")
 }
 
-#[test]
-fn minutes_of_campaigns_and_changes_are_told_once() {
-    let house = House::new();
+on_every_database! {
+    minutes_of_campaigns_and_changes_are_told_once
+    records_in_a_wrong_slot_are_sent_on_and_counted_once
+}
+
+fn minutes_of_campaigns_and_changes_are_told_once(house: &House) {
     let sender = house.sender("ada");
-    launch(&house, sender);
+    launch(house, sender);
     let encoder = house.encoder(Topic::ListenerRequests);
     let requests = (0..5).map(|n| sender.request(&format!("r-{n}"), n, NOON.plus(-i64::from(n) * HOUR)));
     house.append(requests.map(|request| sender.record(&encoder, &request)).collect());
     let process = house.process(2);
-    house.until("five minutes are told", || ids(&house, Topic::CampaignPerformance).len() == 5);
-    house.until("the changes are told", || ids(&house, Topic::CampaignChanges).len() == 2);
-    house.until("the sign-up is told", || !ids(&house, Topic::UserChanges).is_empty());
+    house.until("five minutes are told", || ids(house, Topic::CampaignPerformance).len() == 5);
+    house.until("the changes are told", || ids(house, Topic::CampaignChanges).len() == 2);
+    house.until("the sign-up is told", || !ids(house, Topic::UserChanges).is_empty());
     process.stop();
-    let told = ids(&house, Topic::CampaignPerformance);
+    let told = ids(house, Topic::CampaignPerformance);
     let slot = Slot::of(sender.account);
     assert!(told.iter().all(|id| id.starts_with(&format!("counting/{slot}-"))), "{told:?}");
     assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), 5, "(unit, commit, index) is unique");
     // Another process has nothing to send again.
     let process = house.process(3);
     house.append(vec![sender.record(&encoder, &sender.request("more", 9, NOON))]);
-    house.until("one more is told", || ids(&house, Topic::CampaignPerformance).len() == 6);
+    house.until("one more is told", || ids(house, Topic::CampaignPerformance).len() == 6);
     process.stop();
-    assert_eq!(ids(&house, Topic::CampaignPerformance).iter().collect::<BTreeSet<_>>().len(), 6);
+    assert_eq!(ids(house, Topic::CampaignPerformance).iter().collect::<BTreeSet<_>>().len(), 6);
 }
 
-#[test]
-fn records_in_a_wrong_slot_are_sent_on_and_counted_once() {
-    let house = House::new();
+fn records_in_a_wrong_slot_are_sent_on_and_counted_once(house: &House) {
     let sender = house.sender("ada");
     let right = Slot::of(sender.account);
     let wrong = Slot((right.0 + 1) % castback_schemas::SLOTS);

@@ -7,6 +7,11 @@ use castback_schemas::{Micros, Topic};
 
 use crate::house::{House, NOON, Sender, text};
 
+on_every_database! {
+    rows_past_their_retention_go_and_a_new_process_says_nothing_else
+    rows_of_a_day_that_is_open_stay_until_it_freezes
+}
+
 fn conversion(sender: Sender, at: Micros) -> Conversion {
     Conversion {
         event_id: "set/1".into(),
@@ -41,9 +46,7 @@ fn ids(house: &House, table: Table) -> Vec<String> {
     ids
 }
 
-#[test]
-fn rows_past_their_retention_go_and_a_new_process_says_nothing_else() {
-    let house = House::new();
+fn rows_past_their_retention_go_and_a_new_process_says_nothing_else(house: &House) {
     let sender = house.sender("ada");
     let (requests, conversions) = (house.encoder(Topic::ListenerRequests), house.encoder(Topic::Conversions));
     let send = |id: &str, listener, at| {
@@ -57,10 +60,10 @@ fn rows_past_their_retention_go_and_a_new_process_says_nothing_else() {
     send("second", 1, NOON.plus(20 * DAY));
     house.clock.advance(11 * DAY + HOUR);
     send("third", 1, NOON.plus(31 * DAY));
-    house.until("the oldest goes", || ids(&house, Table::Requests) == ["second", "third"]);
+    house.until("the oldest goes", || ids(house, Table::Requests) == ["second", "third"]);
     let kept_from = || house.wait(house.catalogue.kept_from(sender.account)).unwrap();
     assert_eq!(kept_from(), NOON.day().start().plus(DAY), "30 days, from the start of one");
-    assert_eq!(ids(&house, Table::Conversions), ["set/1"], "conversions stay for life");
+    assert_eq!(ids(house, Table::Conversions), ["set/1"], "conversions stay for life");
 
     // A frozen day of which rows have gone is not judged again; a conversion's id is never free again.
     send("late", 1, NOON.plus(HOUR));
@@ -91,9 +94,7 @@ fn rows_past_their_retention_go_and_a_new_process_says_nothing_else() {
     assert_eq!(house.wait(house.catalogue.newest_commit()).unwrap().0, commit.0 + 2);
 }
 
-#[test]
-fn rows_of_a_day_that_is_open_stay_until_it_freezes() {
-    let house = House::new();
+fn rows_of_a_day_that_is_open_stay_until_it_freezes(house: &House) {
     let sender = house.sender("ada");
     let encoder = house.encoder(Topic::ListenerRequests);
     let send = |id: String, listener| {
@@ -112,9 +113,9 @@ fn rows_of_a_day_that_is_open_stay_until_it_freezes() {
     house.until("the round is over", || {
         kept().iter().any(|kept| kept.account == sender.account && kept.cleaned_to == NOON)
     });
-    assert_eq!(ids(&house, Table::Requests).len(), 33, "all stay");
+    assert_eq!(ids(house, Table::Requests).len(), 33, "all stay");
     house.clock.advance(9 * DAY);
     let cleaned = || kept().iter().all(|kept| kept.account != sender.account || kept.cleaned_to == kept.kept_from);
-    house.until("the day freezes and its old rows go", || cleaned() && ids(&house, Table::Requests).len() < 33);
+    house.until("the day freezes and its old rows go", || cleaned() && ids(house, Table::Requests).len() < 33);
     process.stop();
 }

@@ -47,9 +47,12 @@ impl Log for Gate {
     }
 }
 
-#[test]
-fn a_process_that_wakes_up_after_another_took_its_work_changes_nothing() {
-    let house = House::new();
+on_every_database! {
+    a_process_that_wakes_up_after_another_took_its_work_changes_nothing
+    a_commit_under_an_old_epoch_is_refused_and_its_neighbour_is_not
+}
+
+fn a_process_that_wakes_up_after_another_took_its_work_changes_nothing(house: &House) {
     let sender = house.sender("ada");
     let encoder = house.encoder(Topic::ListenerRequests);
     let (gate, open) = watch::channel(true);
@@ -75,7 +78,7 @@ fn a_process_that_wakes_up_after_another_took_its_work_changes_nothing() {
     assert_eq!(verdicts, [("counted".to_owned(), 2), ("duplicate same_download".to_owned(), 1)].into());
     // The first wakes up with the same records in its hands.
     gate.send(true).unwrap();
-    house.until("the first has noticed", || zombie.fenced() > 0.0 || !owns(&house, "process 2"));
+    house.until("the first has noticed", || zombie.fenced() > 0.0 || !owns(house, "process 2"));
     send("after", 4);
     house.until("the second goes on", || house.is_caught_up());
     assert_eq!(
@@ -92,9 +95,7 @@ fn owns(house: &House, owner: &str) -> bool {
     house.wait(house.catalogue.units()).unwrap().iter().any(|unit| unit.owner.as_deref() == Some(owner))
 }
 
-#[test]
-fn a_commit_under_an_old_epoch_is_refused_and_its_neighbour_is_not() {
-    let house = House::new();
+fn a_commit_under_an_old_epoch_is_refused_and_its_neighbour_is_not(house: &House) {
     let units = [Slot(0), Slot(1)].map(|slot| Unit { group: Group::Tally, slot });
     house.wait(house.catalogue.ensure_units(&units)).unwrap();
     let held = house.wait(house.catalogue.take("first", 2)).unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod program;
 pub(crate) mod series;
 pub(crate) mod server;
+pub(crate) mod servers;
 pub(crate) mod traffic;
 pub(crate) mod wire;
 

@@ -11,8 +11,12 @@ use crate::log::{AppendError, ReadError};
 pub(super) enum Fault {
     #[error("a client could not be made from the settings")]
     Client(#[source] KafkaError),
-    #[error("the cluster did not say which topics it has")]
-    Metadata(#[source] KafkaError),
+    #[error("the cluster did not say which topics it has: {reason}")]
+    Metadata {
+        reason: String,
+        #[source]
+        source: KafkaError,
+    },
     #[error("topics could not be created")]
     Create(#[source] KafkaError),
     #[error("topic {topic} could not be created")]

@@ -7,12 +7,15 @@
 
 mod admin;
 mod fault;
+mod listener;
 #[cfg(test)]
 pub(crate) mod mock;
 mod options;
 mod pool;
 mod producer;
 mod reader;
+#[cfg(test)]
+pub(crate) mod real;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +32,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::OnceCell;
 
 use self::fault::Fault;
+use self::listener::Listener;
 pub use self::options::KafkaOptions;
 use self::pool::Readers;
 use self::producer::Producer;
@@ -37,6 +41,9 @@ use crate::log::{AppendError, Cause, Ends, Log, NewRecord, ReadError, ReadLimits
 
 /// The header that names a record's account.
 pub(crate) const ACCOUNT_HEADER: &str = "account_id";
+
+/// A consumer of ours.
+type Consumer = BaseConsumer<Listener>;
 
 /// The settings do not make a client.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +64,9 @@ struct Inner {
     producer: Producer,
     readers: Readers,
     /// Asks for ends, on behalf of no group.
-    asker: BaseConsumer,
+    asker: Consumer,
     /// One a group; as many as the program names.
-    advisers: Mutex<HashMap<String, Arc<BaseConsumer>>>,
+    advisers: Mutex<HashMap<String, Arc<Consumer>>>,
     closed: AtomicBool,
 }
 
@@ -76,7 +83,11 @@ impl KafkaLog {
     pub fn new(options: KafkaOptions, clock: Arc<dyn Clock>) -> Result<Self, KafkaSettingsError> {
         let options = Arc::new(options);
         let unusable = |fault: Fault| KafkaSettingsError { source: Arc::new(fault) };
-        let asker = options.adviser("ends").create().map_err(Fault::Client).map_err(unusable)?;
+        let asker = options
+            .adviser("ends")
+            .create_with_context(Listener::default())
+            .map_err(Fault::Client)
+            .map_err(unusable)?;
         let inner = Inner {
             topics: OnceCell::new(),
             producer: Producer::new(Arc::clone(&options)).map_err(unusable)?,
@@ -96,6 +107,17 @@ impl KafkaLog {
         if let Err(error) = tokio::task::spawn_blocking(move || inner.close()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the log closed badly");
         }
+    }
+
+    /// Asks the cluster once for all that the log needs of it: topics (made if missing), and to read and write them.
+    /// How many brokers it has.
+    ///
+    /// # Errors
+    /// What is wrong, with what the broker said of it.
+    pub async fn survey(&self) -> Result<usize, ReadError> {
+        let brokers = admin::count_brokers(&self.inner.options).await?;
+        self.ends(Topic::ListenerRequests, Slot(0)).await?;
+        Ok(brokers)
     }
 
     async fn ready(&self) -> Result<(), Fault> {
@@ -132,12 +154,13 @@ impl Inner {
         Ok(reader::ends(&self.asker, &self.options.topic(topic), i32::from(slot.0))?)
     }
 
-    fn adviser(&self, group: &str) -> Result<Arc<BaseConsumer>, Fault> {
+    fn adviser(&self, group: &str) -> Result<Arc<Consumer>, Fault> {
         let mut advisers = self.advisers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(adviser) = advisers.get(group) {
             return Ok(Arc::clone(adviser));
         }
-        let adviser: BaseConsumer = self.options.adviser(group).create().map_err(Fault::Client)?;
+        let adviser: Consumer =
+            self.options.adviser(group).create_with_context(Listener::default()).map_err(Fault::Client)?;
         let adviser = Arc::new(adviser);
         advisers.insert(group.to_owned(), Arc::clone(&adviser));
         Ok(adviser)

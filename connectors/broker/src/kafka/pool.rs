@@ -1,7 +1,7 @@
 //! The readers that are not reading just now, each where it stopped.
 //!
-//! Reading in sequence finds the reader that stands there, its queue filled ahead; only a jump
-//! makes one move. Two groups that read one slot get a reader each.
+//! Reading in sequence finds the reader that stands there, its queue filled ahead; elsewhere a new one
+//! begins. Two groups that read one slot get a reader each.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,12 +89,17 @@ impl Readers {
     }
 }
 
-/// The reader that stands at `from`; else, of as many as are kept, the one longest idle.
+/// The reader that stands at `from`. If none does, the one longest idle makes room for another.
 fn take(idle: &Mutex<Vec<Idle>>, from: i64) -> Option<Reader> {
     let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-    let there = idle.iter().position(|idle| idle.reader.next() == Some(from));
-    let any = (idle.len() == IDLE).then_some(0);
-    there.or(any).map(|index| idle.remove(index).reader)
+    if let Some(index) = idle.iter().position(|idle| idle.reader.next() == Some(from)) {
+        return Some(idle.remove(index).reader);
+    }
+    let superfluous = (idle.len() == IDLE).then(|| idle.remove(0));
+    drop(idle);
+    // Closing takes a while; the slot need not wait for it.
+    drop(superfluous);
+    None
 }
 
 fn keep(idle: &Mutex<Vec<Idle>>, reader: Idle) {

@@ -1,6 +1,8 @@
 //! Reading: a consumer that stands at a position of one slot.
 //!
-//! It is assigned its partition and never subscribes: who reads what is settled by leases.
+//! It is assigned its partition and never subscribes: who reads what is settled by leases. It is assigned once:
+//! librdkafka (2.12) aborts the process when a consumer is closed that was assigned anew and still waits for its former
+//! fetches to stop, as it does while a broker is down.
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use bytes::Bytes;
 use castback_schemas::id::AccountId;
 use castback_schemas::time::Micros;
 use castback_schemas::topic::{Slot, Topic};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message as _, Offset, Timestamp, TopicPartitionList};
@@ -16,12 +18,16 @@ use tokio::time::Instant;
 
 use super::admin::PATIENCE;
 use super::fault::Fault;
-use super::{ACCOUNT_HEADER, KafkaOptions};
+use super::listener::Listener;
+use super::{ACCOUNT_HEADER, Consumer, KafkaOptions};
 use crate::log::{Ends, ReadError, ReadLimits, Record};
+
+/// Between two questions to a partition whose leader is changing.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A consumer of one slot.
 pub(super) struct Reader {
-    consumer: BaseConsumer,
+    consumer: Consumer,
     topic: String,
     partition: i32,
     /// The offset it will deliver next; `None` before its first position.
@@ -32,20 +38,20 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(options: &KafkaOptions, topic: Topic, slot: Slot) -> Result<Self, Fault> {
-        let consumer = options.reader().create().map_err(Fault::Client)?;
+        let consumer = options.reader().create_with_context(Listener::default()).map_err(Fault::Client)?;
         let partition = i32::from(slot.0);
         Ok(Self { consumer, topic: options.topic(topic), partition, next: None, at_end: false })
     }
 
-    /// The offset it will deliver next without a jump; `None` if only a jump can tell.
+    /// The offset it will deliver next; `None` if it can't go on.
     pub(super) fn next(&self) -> Option<i64> {
         self.next
     }
 
-    /// Reads from `from`; blocks until there are records or the wait is over.
+    /// Reads from `from`, where it stands or, new, has yet to go; blocks until there are records or the wait is over.
     pub(super) fn read(&mut self, from: i64, limits: ReadLimits) -> Result<Vec<Record>, ReadError> {
         if self.next != Some(from) {
-            self.jump(from)?;
+            self.begin(from)?;
         }
         let deadline = Instant::now() + limits.wait;
         let mut records = Vec::new();
@@ -84,7 +90,7 @@ impl Reader {
         if self.at_end { deadline.saturating_duration_since(Instant::now()) } else { PATIENCE }
     }
 
-    fn jump(&mut self, from: i64) -> Result<(), ReadError> {
+    fn begin(&mut self, from: i64) -> Result<(), ReadError> {
         // Asked first, since librdkafka gives meanings of its own to odd offsets.
         let ends = ends(&self.consumer, &self.topic, self.partition)?;
         if !ends.admits(from) {
@@ -116,7 +122,29 @@ impl Reader {
 ///
 /// Not by librdkafka's query for watermarks: when one of its two requests fails and the other does
 /// not, it answers with the one twice, and a good position would seem to lie outside the log.
-pub(super) fn ends(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<Ends, Fault> {
+pub(super) fn ends(consumer: &Consumer, topic: &str, partition: i32) -> Result<Ends, Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask_ends(consumer, topic, partition) {
+            Err(Fault::Ends(error)) if passes(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether an error is one of a partition whose leader is just changing, or has just been made.
+fn passes(error: &KafkaError) -> bool {
+    let codes = [
+        RDKafkaErrorCode::NotLeaderForPartition,
+        RDKafkaErrorCode::LeaderNotAvailable,
+        RDKafkaErrorCode::UnknownTopicOrPartition,
+        RDKafkaErrorCode::UnknownPartition,
+        RDKafkaErrorCode::UnknownTopic,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
+}
+
+fn ask_ends(consumer: &Consumer, topic: &str, partition: i32) -> Result<Ends, Fault> {
     let ask = |end: Offset| {
         let mut question = TopicPartitionList::with_capacity(1);
         question.add_partition_offset(topic, partition, end).map_err(Fault::Ends)?;

@@ -33,7 +33,7 @@ impl House {
     /// A schema of its own on the server, made anew.
     pub(crate) async fn postgres(name: &str) -> Self {
         let server = std::env::var("CASTBACK_TEST_POSTGRES_URL")
-            .expect("set CASTBACK_TEST_POSTGRES_URL to a PostgreSQL database for tests");
+            .expect("CASTBACK_TEST_POSTGRES_URL names no database: tests/run starts one, or see tests/servers/all");
         let schema: String = name.replace("::", "_").chars().take(60).collect();
         sqlx::any::install_default_drivers();
         let mut connection = AnyConnection::connect(&server).await.unwrap();
@@ -121,7 +121,6 @@ macro_rules! on_every_database {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            #[ignore = "needs CASTBACK_TEST_POSTGRES_URL; run with --include-ignored"]
             async fn postgres() {
                 let name = module_path!().trim_start_matches("suite::");
                 super::$name(&crate::harness::House::postgres(name).await).await;

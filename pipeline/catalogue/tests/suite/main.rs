@@ -1,5 +1,5 @@
-//! One suite over both databases. The PostgreSQL half needs a server: set
-//! `CASTBACK_TEST_POSTGRES_URL` and run with `--include-ignored`; without the variable it fails.
+//! One suite over both databases. The PostgreSQL half needs a server, named by
+//! `CASTBACK_TEST_POSTGRES_URL`; without it, it fails.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
 

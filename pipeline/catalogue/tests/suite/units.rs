@@ -38,6 +38,20 @@ on_every_database! {
         assert!(catalogue.renew(&[]).await.unwrap().is_empty());
     }
 
+    async fn processes_know_how_many_they_are(house) {
+        const MINUTE: i64 = 60_000_000;
+        let catalogue = &house.catalogue;
+        assert_eq!(catalogue.attend("a", MINUTE).await.unwrap(), 1);
+        assert_eq!(catalogue.attend("b", MINUTE).await.unwrap(), 2);
+        assert_eq!(catalogue.attend("a", MINUTE).await.unwrap(), 2);
+        catalogue.leave("b").await.unwrap();
+        assert_eq!(catalogue.attend("a", MINUTE).await.unwrap(), 1);
+        assert_eq!(catalogue.attend("c", 0).await.unwrap(), 1, "c's time is over at once");
+        house.sql("UPDATE leases SET lease_until = 1 WHERE owner = 'a'").await;
+        assert_eq!(catalogue.attend("d", MINUTE).await.unwrap(), 1);
+        assert_eq!(house.number("SELECT COUNT(*) FROM leases WHERE owner = 'a'").await, 0, "a is forgotten");
+    }
+
     async fn the_holder_of_the_directory_takes_all_at_once(house) {
         house.held(3, "crashed").await;
         let all = house.catalogue.take_all("b").await.unwrap();
