@@ -29,12 +29,13 @@ pub(crate) fn launch(house: &House, sender: Sender) {
 
 /// The events on a topic, read as receivers do: ids, in order.
 fn ids(house: &House, topic: Topic) -> Vec<String> {
+    // The records first: every schema that they name is known by then.
+    let values: Vec<_> = Slot::all().flat_map(|slot| house.read(topic, slot)).map(|record| record.value).collect();
     let mut decoder = BatchDecoder::new(topic).unwrap();
     for id in house.wait(house.catalogue.schema_ids()).unwrap() {
         let schema = house.wait(house.catalogue.schema(id)).unwrap();
         decoder.learn(u32::try_from(id).unwrap(), schema.as_deref());
     }
-    let values: Vec<_> = Slot::all().flat_map(|slot| house.read(topic, slot)).map(|record| record.value).collect();
     let decoded = decoder.decode(&values).unwrap();
     assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
     text(&decoded.batch, "event_id")
