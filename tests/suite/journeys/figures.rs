@@ -14,10 +14,10 @@ use crate::support::traffic::{AGENTS, episodes, oracle};
 const HOUR: i64 = 3600 * SECOND;
 
 /// What is played: requests, two campaigns, conversions.
-pub(super) struct Play {
-    pub(super) requests: Vec<Request>,
-    pub(super) campaigns: [Campaign; 2],
-    pub(super) conversions: Vec<Conversion>,
+pub(crate) struct Play {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) campaigns: [Campaign; 2],
+    pub(crate) conversions: Vec<Conversion>,
     impressions: Vec<Impression>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Figures {
 }
 
 impl Play {
-    pub(super) fn new(podcast: &str) -> Self {
+    pub(crate) fn new(podcast: &str) -> Self {
         let midnight = day_of(clock::now()) * DAY;
         let requests = requests(podcast, midnight);
         let campaigns = [campaign(podcast, midnight, "TENOFF"), campaign(podcast, midnight, "TWENTYOFF")];

@@ -3,10 +3,10 @@
 mod access_logs;
 mod bad_input;
 mod feeds;
-mod figures;
+pub(crate) mod figures;
 mod hostile_sql;
 mod outbound;
 mod processes;
 mod redirects;
 mod separation;
-mod walk;
+pub(crate) mod walk;

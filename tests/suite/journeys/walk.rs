@@ -58,7 +58,7 @@ async fn from_sign_up_to_the_report() {
 }
 
 /// Creates, completes and launches a campaign.
-async fn launch(account: &Account, play: &Play, number: usize, name: &str) -> String {
+pub(crate) async fn launch(account: &Account, play: &Play, number: usize, name: &str) -> String {
     let campaign = &play.campaigns[number];
     let created = account.client.post("/v1/campaigns", &campaign_json(campaign, name)).await.is(201).json();
     assert_eq!(created["state"], "draft");
