@@ -51,7 +51,7 @@ fn it_says_of_each_server_what_it_is_and_what_is_wrong() {
         ("DATABASE_URL", vec![("DATABASE_URL", "postgresql://a:b@127.0.0.1:1/c")], "onnection refused"),
         ("DATABASE_URL", vec![("DATABASE_URL", nobody.as_str())], "password authentication failed"),
         ("DATABASE_URL", vec![("DATABASE_URL", stranger.as_str())], "permission denied"),
-        ("OBJECT_STORE_URL", vec![("OBJECT_STORE_URL", "s3://nowhere/x")], "NoSuchBucket"),
+        ("OBJECT_STORE_URL", vec![("OBJECT_STORE_URL", "s3://nowhere/x")], "404 Not Found"),
     ];
     for (setting, settings, words) in cases {
         let (well, said) = check(&place, &settings);
