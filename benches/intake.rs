@@ -10,6 +10,7 @@ mod support {
     pub(crate) mod meter;
     pub(crate) mod scene;
     pub(crate) mod server;
+    pub(crate) mod slow;
     pub(crate) mod traffic;
 }
 
@@ -23,7 +24,8 @@ use rustix::process::Signal;
 use support::client::Client;
 use support::meter::{Meter, Outcome};
 use support::scene::{Account, REQUESTS, send, serve_feed};
-use support::server::{Fsync, Server};
+use support::server::Server;
+use support::slow::Fsync;
 use support::traffic::{GROUP, Traffic, first_day};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};

@@ -1,11 +1,16 @@
 //! What the embedded log does on this disk: `cargo bench --bench log [directory]`.
 //!
 //! Durable records a second in batches of 1,000 × 100 bytes from several writers, what a reader
-//! drains, the time of a single append against a bare fsync, processor time and bytes written.
+//! drains, the time of a single append against a bare fsync, processor time, bytes written and peak memory.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::cast_precision_loss, reason = "figures for the eye")]
 
-use std::error::Error;
+mod support {
+    pub(crate) mod anew;
+    pub(crate) mod meter;
+    pub(crate) mod slow;
+}
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,9 +21,9 @@ use castback_broker::{EmbeddedLog, EmbeddedOptions, Log, NewRecord, ReadLimits};
 use castback_schemas::id::AccountId;
 use castback_schemas::time::{Clock, SystemClock};
 use castback_schemas::topic::{Slot, Topic};
+use support::anew;
+use support::meter::{Meter, Outcome};
 use uuid::Uuid;
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const TOPIC: Topic = Topic::ListenerRequests;
 const WRITERS: u16 = 8;
@@ -27,6 +32,9 @@ const BATCHES: usize = 1_000;
 const VALUE: usize = 100;
 
 fn main() -> Outcome<()> {
+    if !anew::run()? {
+        return Ok(());
+    }
     let scratch = tempfile::tempdir()?;
     let chosen = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).map(PathBuf::from);
     let dir = chosen.unwrap_or_else(|| scratch.path().to_owned());
@@ -50,7 +58,7 @@ async fn run(dir: &Path, fsync: &Times) -> Outcome<()> {
 
 async fn append_all(log: &Arc<EmbeddedLog>) -> Outcome<usize> {
     let count = BATCH * BATCHES * usize::from(WRITERS);
-    let before = Meter::read()?;
+    let meter = Meter::start("self")?;
     let mut writers = tokio::task::JoinSet::new();
     for slot in 1..=WRITERS {
         let log = Arc::clone(log);
@@ -65,12 +73,12 @@ async fn append_all(log: &Arc<EmbeddedLog>) -> Outcome<usize> {
     while let Some(writer) = writers.join_next().await {
         writer??;
     }
-    println!("{WRITERS} writers × {BATCH} × {VALUE} bytes  {}", Meter::read()?.since(&before, count));
+    println!("{WRITERS} writers × {BATCH} × {VALUE} bytes  {}", meter.used(u64::try_from(count)?)?);
     Ok(count)
 }
 
 async fn drain_all(log: &Arc<EmbeddedLog>, count: usize) -> Outcome<()> {
-    let before = Meter::read()?;
+    let meter = Meter::start("self")?;
     let mut readers = tokio::task::JoinSet::new();
     for slot in 1..=WRITERS {
         let log = Arc::clone(log);
@@ -92,7 +100,7 @@ async fn drain_all(log: &Arc<EmbeddedLog>, count: usize) -> Outcome<()> {
     if drained != count {
         return Err(format!("{drained} records read of {count}").into());
     }
-    println!("drained                   {}", Meter::read()?.since(&before, count));
+    println!("drained                   {}", meter.used(u64::try_from(count)?)?);
     Ok(())
 }
 
@@ -148,39 +156,5 @@ impl Times {
         times.sort_unstable();
         let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(0);
         Self { p50: at(50), p99: at(99) }
-    }
-}
-
-/// What the process has used so far.
-struct Meter {
-    micros: i64,
-    cpu_micros: i64,
-    written: i64,
-}
-
-impl Meter {
-    fn read() -> Outcome<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        // Behind the name in parentheses: utime and stime are fields 14 and 15, in 1/100 s.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<i64>().ok());
-        let io = std::fs::read_to_string("/proc/self/io")?;
-        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-        Ok(Self {
-            micros: SystemClock.now().0,
-            cpu_micros: (ticks(11).unwrap_or(0) + ticks(12).unwrap_or(0)) * 10_000,
-            written: written.and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
-        })
-    }
-
-    fn since(&self, before: &Self, count: usize) -> String {
-        let each = |total: i64| total as f64 / count as f64;
-        let seconds = (self.micros - before.micros) as f64 / 1e6;
-        format!(
-            "{:.2} M records/s, {:.2} CPU µs and {:.0} bytes written a record",
-            count as f64 / seconds / 1e6,
-            each(self.cpu_micros - before.cpu_micros),
-            each(self.written - before.written),
-        )
     }
 }

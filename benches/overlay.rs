@@ -125,21 +125,21 @@ impl Bench {
         println!("{what}: {seconds:.2} s\n{}", arrow::util::pretty::pretty_format_batches(&batches).unwrap());
     }
 
-    async fn context(&self) -> SessionContext {
+    fn context(&self) -> SessionContext {
         let nothing = CatalogueTables::default();
-        session(&self.store, &self.view, (Scope::Account(self.account), &nothing), MEMORY).await.unwrap()
+        session(&self.store, &self.view, (Scope::Account(self.account), &nothing), MEMORY).unwrap()
     }
 
     async fn overlay_in_the_scan(&self) {
         let sql = "SELECT verdict, count(*) AS n FROM requests GROUP BY verdict ORDER BY verdict";
-        self.timed(&self.context().await, sql, "overlay inside the scan, from Parquet").await;
+        self.timed(&self.context(), sql, "overlay inside the scan, from Parquet").await;
     }
 
     async fn row_number_over_history(&self) {
         let sql = "SELECT verdict, count(*) AS n FROM (SELECT verdict, row_number() OVER \
                    (PARTITION BY slot, \"offset\" ORDER BY commit DESC) AS newest FROM ledger_history \
                    WHERE topic = 'listener-requests') WHERE newest = 1 GROUP BY verdict ORDER BY verdict";
-        self.timed(&self.context().await, sql, "row_number() over ledger_history, from Parquet").await;
+        self.timed(&self.context(), sql, "row_number() over ledger_history, from Parquet").await;
     }
 
     async fn row_number_in_memory(&self) {

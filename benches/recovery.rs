@@ -11,6 +11,7 @@ mod support {
     pub(crate) mod meter;
     pub(crate) mod scene;
     pub(crate) mod server;
+    pub(crate) mod slow;
     pub(crate) mod traffic;
 }
 
@@ -21,7 +22,8 @@ use rustix::process::Signal;
 use support::client::until;
 use support::meter::{Meter, Outcome};
 use support::scene::{Account, REQUESTS, send, serve_feed};
-use support::server::{Fsync, Server};
+use support::server::Server;
+use support::slow::Fsync;
 use support::traffic::{GROUP, PIECES, Traffic, event_id, first_day};
 use tokio::time::Instant;
 

@@ -10,6 +10,7 @@ mod support {
     pub(crate) mod meter;
     pub(crate) mod scene;
     pub(crate) mod server;
+    pub(crate) mod slow;
     pub(crate) mod traffic;
 }
 
@@ -22,7 +23,8 @@ use serde_json::{Value, json};
 use support::client::{Client, until};
 use support::meter::{Meter, Outcome};
 use support::scene::{Account, send, serve_feed};
-use support::server::{Fsync, Server};
+use support::server::Server;
+use support::slow::Fsync;
 use support::traffic::{GROUP, Traffic, address, first_day};
 use tokio::time::Instant;
 

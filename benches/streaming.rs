@@ -3,12 +3,14 @@
 //! Events of seven fields (user, page, ad, kind of ad, kind of event, time, session for the address, which no topic
 //! keeps) lie on the embedded log as app events, in Avro. Read are those of kind `view`; each ad is looked up in its
 //! campaign; views are counted per campaign and ten seconds. The figure is how much of the speed of reading and
-//! decoding alone is left. Both are run in turn, each slot by a task of its own; counts are checked. Nothing is synced
-//! to the disk after the log is filled, so a slower disk changes nothing.
+//! decoding alone is left. Both are run in turn, each slot by a task of its own; counts are checked. Only filling the
+//! log syncs anything to the disk.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod support {
+    pub(crate) mod anew;
     pub(crate) mod meter;
+    pub(crate) mod slow;
 }
 
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ use castback_schemas::codec::{BatchDecoder, Encoder};
 use castback_schemas::event::AppEvent;
 use castback_schemas::time::{SECOND, SystemClock};
 use castback_schemas::{AccountId, Micros, Slot, Topic};
+use support::anew;
 use support::meter::{Meter, Outcome, Used};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -49,6 +52,9 @@ type Counts = HashMap<(u64, i64), u64>;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
+    if !anew::run()? {
+        return Ok(());
+    }
     let events: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(4_000_000);
     let each = (events / u64::from(SLOTS)).next_multiple_of(APPEND);
     let folder = tempfile::tempdir()?;

@@ -14,6 +14,7 @@ use castback_catalogue::Catalogue;
 use castback_schemas::id::{IdSource, SeededIds};
 use castback_schemas::{Clock, SystemClock};
 use castback_store::Objects;
+use castback_store::mirror::{Mirror, MirrorError};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::command::SettingsArguments;
@@ -40,6 +41,7 @@ pub(crate) async fn run(arguments: &SettingsArguments) -> anyhow::Result<ExitCod
         all_well &= told("OBJECT_STORE_URL", &within(objects(&settings, data)).await);
         all_well &= told("SECRET_KEY_FILE", &secret(&settings, data));
     }
+    all_well &= told("TIMESERIES_DB_URL", &within(mirror(&settings)).await);
     all_well &= told("USER_AGENTS_PATH", &lists(settings.user_agents_path.as_deref()));
     all_well &= told("METRICS_LISTEN", &metrics(&settings).await);
     for name in &settings.without_effect {
@@ -148,6 +150,25 @@ async fn objects(settings: &Settings, data: &Directory) -> Finding {
     objects.remove(&key).await.context("what was written can't be removed")?;
     anyhow::ensure!(read? == b"castback check"[..], "what was written comes back changed");
     Ok("objects can be written, read and removed".to_owned())
+}
+
+/// Whether points could be written now: a request without points is one, for every server.
+async fn mirror(settings: &Settings) -> Finding {
+    let Some(options) = settings.mirror.clone() else {
+        return Ok("not set; series are in the object store only".to_owned());
+    };
+    let name = options.bucket.clone();
+    let mirror = Mirror::new(options)?;
+    let bucket = mirror.prepare().await.context("the server can't be prepared")?;
+    let version = match mirror.version().await {
+        Ok(version) => version,
+        Err(error) if error.passes() => return Err(error.into()),
+        Err(_) => "a server that is no InfluxDB 2".to_owned(),
+    };
+    match mirror.probe(&bucket).await {
+        Ok(()) | Err(MirrorError::Rejected { .. }) => Ok(format!("{version} takes points into the bucket {name}")),
+        Err(error) => Err(error).context("points can't be written"),
+    }
 }
 
 fn secret(settings: &Settings, data: &Directory) -> Finding {

@@ -87,6 +87,11 @@ pub(crate) struct Downloads {
     pub(crate) revision: i64,
     /// When it was read.
     pub(crate) as_of: String,
+    /// Where the range begins before this, the figures begin here: what was recorded earlier is past
+    /// its retention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) kept_from: Option<Micros>,
 }
 
 /// What is asked of a podcast.
@@ -130,7 +135,8 @@ pub(crate) async fn get(
 }
 
 /// The answer to a question; items of episodes have the episode's id as key and label.
-pub(crate) async fn read(ask: &Ask<'_>, question: Question, by: By, now: Micros) -> Result<Downloads> {
+pub(crate) async fn read(ask: &Ask<'_>, asked: Question, by: By, now: Micros) -> Result<Downloads> {
+    let question = asked.kept(ask);
     let statements = [question.total(), question.listeners(), question.prefix_estimated(), question.grouped(by)];
     let [total, listeners, prefix, grouped] = ask.all(statements.each_ref().map(String::as_str)).await?;
     let item = |row| {
@@ -151,6 +157,7 @@ pub(crate) async fn read(ask: &Ask<'_>, question: Question, by: By, now: Micros)
         items: (0..grouped.len()).map(item).collect(),
         revision: ask.revision().0,
         as_of: now.to_string(),
+        kept_from: (question.from != asked.from).then_some(question.from),
     })
 }
 
@@ -186,6 +193,12 @@ pub(crate) fn flag(window: Window) -> &'static str {
 }
 
 impl Question {
+    /// The same of what is kept.
+    pub(crate) fn kept(self, ask: &Ask<'_>) -> Self {
+        let from = self.from.max(ask.kept_from());
+        Self { from, to: self.to.max(from), ..self }
+    }
+
     fn counted(&self) -> String {
         let range = within("occurred_at", self.from, self.to);
         format!(

@@ -89,6 +89,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The account; none: every one.
+    #[must_use]
+    pub fn account(self) -> Option<AccountId> {
+        match self {
+            Self::Account(account) => Some(account),
+            Self::All => None,
+        }
+    }
+
     /// The account, where a call can be about one only.
     pub fn one(self) -> Result<AccountId> {
         match self {

@@ -50,6 +50,7 @@ mod sql;
 pub mod tiers;
 mod topics;
 mod trace;
+mod unread;
 mod users;
 
 pub use app::{App, AppError, AppParts, Part, Settings};

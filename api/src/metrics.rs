@@ -41,7 +41,7 @@ impl Metrics {
     /// Registers the metrics.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let kit = Kit(registry);
-        Ok(Self {
+        let metrics = Self {
             http_requests: kit.counters("http_requests_total", "HTTP calls", &["route", "method", "class"])?,
             http_duration: kit.histograms("http_request_duration_seconds", "Time to the answer's head", &["route"])?,
             accepted: kit.counters("accepted_records_total", "Records made durable", &["topic"])?,
@@ -60,7 +60,13 @@ impl Metrics {
                 "Connections closed unheard",
                 &["reason"],
             )?,
-        })
+        };
+        // Whoever watches sees a nought, not nothing, before the first.
+        for reason in ["address", "silent"] {
+            metrics.connections_refused.with_label_values(&[reason]);
+        }
+        metrics.queue_depth.with_label_values(&["redirects"]);
+        Ok(metrics)
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) struct Asked {
     units: Vec<String>,
 }
 
-/// Has the records of some days judged again, of one account or of all; for operators.
+/// Has the records of some days judged again, of one account or of all; for operators. Of all, days
+/// of which rows are past their retention stay as they are.
 #[utoipa::path(post, path = "/v1/recounts", tag = "operation", request_body = WantedRecount,
     responses((status = 202, body = Asked)))]
 pub(crate) async fn recount(
@@ -65,6 +66,15 @@ pub(crate) async fn recount(
     let WantedRecount { from, to, podcast_id } = wanted;
     if from > to || to.0.saturating_sub(from.0) >= MAX_DAYS {
         return Err(Problem::field("to", format!("expected a day from {from} on, at most {MAX_DAYS} days in all")));
+    }
+    if let Scope::Account(account) = scope {
+        let kept_from = app.catalogue.kept_from(account).await?;
+        if from.start() < kept_from {
+            let said = format!(
+                "what was recorded before {kept_from} is past its retention: earlier days can't be judged again"
+            );
+            return Err(Problem::field("from", said));
+        }
     }
     let account = if let Scope::Account(account) = scope { Some(account) } else { None };
     let slots = Slot::all().filter(|slot| account.is_none_or(|account| Slot::of(account) == *slot));

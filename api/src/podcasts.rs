@@ -141,7 +141,7 @@ pub(crate) async fn list(
     scope: Scope,
     Query(page): Query<ListParameters>,
 ) -> Result<Answer<Listed<ShownPodcast>>> {
-    let podcasts = app.catalogue.podcasts(scope.one()?, &page.paging()?).await?;
+    let podcasts = app.catalogue.podcasts(scope.account(), &page.paging()?).await?;
     Ok(Answer(Listed::of(podcasts, shown)))
 }
 

@@ -138,7 +138,7 @@ pub(crate) async fn get(
 /// Which file.
 #[derive(Debug, Deserialize, IntoParams)]
 pub(crate) struct File {
-    /// `pdf`, `csv` or `json`; `pdf` if not given.
+    /// `pdf`, `csv`, `json` or `parquet`; `pdf` if not given.
     format: Option<String>,
 }
 
@@ -153,7 +153,7 @@ pub(crate) async fn download(
 ) -> Result<Response> {
     let report = app.catalogue.report(scope.one()?, id(&report, "report")?).await?;
     let format = Format::named(file.format.as_deref().unwrap_or("pdf"));
-    let format = format.ok_or_else(|| Problem::field("format", "expected pdf, csv or json"))?;
+    let format = format.ok_or_else(|| Problem::field("format", "expected pdf, csv, json or parquet"))?;
     if report.state != ReportState::Ready {
         let words = report.failure.clone().unwrap_or_else(|| format!("it is {}", report.state.as_str()));
         return Err(Problem::new(Code::WrongState, words).with("state", json!(report.state.as_str())));

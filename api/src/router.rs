@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::X_CONTENT_TYPE_OPTIONS;
@@ -27,7 +27,8 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::problem::{Code, Problem};
 use crate::{
     App, agent_runs, campaigns, conversions, dead_letters, downloads, health, idempotency, intake, ledger, methodology,
-    operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics, trace, users,
+    operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics, trace, unread,
+    users,
 };
 
 /// Largest JSON document of a call that is no batch of records.
@@ -142,6 +143,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE))
         .layer(map_response(as_problem))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(unread::middleware))
         .layer(from_fn_with_state(Arc::clone(&app), trace::middleware))
         .with_state(app)
 }

@@ -111,7 +111,10 @@ fn csv(batches: &[RecordBatch]) -> Result<Vec<u8>> {
 /// Why a query has no answer, in words for its author.
 fn refused(error: WorkerError) -> Problem {
     match error {
-        WorkerError::Overloaded => Problem::new(Code::Overloaded, "too many queries are waiting"),
+        WorkerError::Overloaded => Problem::new(
+            Code::Overloaded,
+            "too many queries are waiting, of all or of this account: let some end first",
+        ),
         WorkerError::Deadline => Problem::new(Code::TooLarge, "the query took longer than 30 s"),
         WorkerError::Died => Problem::new(Code::TooLarge, "the query needs more than it may use"),
         WorkerError::Sql { code, message } => match code.as_str() {

@@ -2,56 +2,17 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{Client, until};
 use super::meter::Outcome;
+use super::slow::Fsync;
 
 /// Between two looks at a process that starts or ends.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// How long the disk takes to make bytes durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fsync {
-    /// As long as it takes.
-    AsItIs,
-    /// 5 ms longer: strace holds up each call. It costs processor time, too, which counts as the server's.
-    Slowed,
-}
-
-impl Fsync {
-    /// Both, or only the first where there is no strace, which is said.
-    #[expect(clippy::print_stdout, reason = "a bench prints what it does not measure")]
-    pub(crate) fn both() -> Vec<Self> {
-        if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-            return vec![Self::AsItIs, Self::Slowed];
-        }
-        println!("strace is not installed: nothing is measured with a slowed fsync");
-        vec![Self::AsItIs]
-    }
-
-    /// As a heading.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::AsItIs => "fsync as it is",
-            Self::Slowed => "fsync slowed by 5 ms",
-        }
-    }
-
-    fn command(self) -> Command {
-        let binary = env!("CARGO_BIN_EXE_castback");
-        if self == Self::AsItIs {
-            return Command::new(binary);
-        }
-        let mut command = Command::new("strace");
-        command.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
-        command.args(["-e", "inject=fsync,fdatasync:delay_enter=5000", binary]);
-        command
-    }
-}
 
 /// A running server; it ends when it is dropped, at the latest.
 #[derive(Debug)]
@@ -73,7 +34,7 @@ impl Server {
             std::fs::remove_file(&address)?;
         }
         let output = OpenOptions::new().create(true).append(true).open(data.with_extension("output"))?;
-        let mut command = fsync.command();
+        let mut command = fsync.command(env!("CARGO_BIN_EXE_castback"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stdin(Stdio::null());
         command.env("OUTBOUND_ALLOW", "127.0.0.0/8").env("PRICING_ENABLED", "false").env("RUST_LOG", "warn");
         let mut child = command.stdout(output.try_clone()?).stderr(output).spawn()?;

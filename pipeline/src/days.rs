@@ -14,7 +14,7 @@ use castback_schemas::time::{DAY, MINUTE};
 use castback_schemas::{AccountId, Day, Micros, Topic};
 
 use crate::change::Changes;
-use crate::processors::ledger::unreadable;
+use crate::ledger::unreadable;
 
 /// Log time without a record of a day before it may freeze.
 pub const QUIET: i64 = DAY;
@@ -192,6 +192,12 @@ impl KeyDays {
         self.newest = self.newest.max(due.unwrap_or(self.newest));
         self.open.remove(&day);
         self.frozen.insert(day, due);
+    }
+
+    /// Whether a frozen day waits for a recount, settled or not.
+    #[must_use]
+    pub fn is_due(&self, day: Day) -> bool {
+        self.frozen.get(&day).is_some_and(Option::is_some)
     }
 
     /// The recount of a day was done.

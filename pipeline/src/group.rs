@@ -4,6 +4,8 @@
 //! Where to add: a processor is one file in `processors/` and one row in [`PROCESSORS`]; it runs
 //! in the group that its row names.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use async_trait::async_trait;
@@ -15,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Changes;
 use crate::directory::Directory;
+use crate::groups::{counting, experience, tally};
 use crate::ledger::{FoldError, Ledger};
-use crate::processors::{app_events, counting, tally};
 
 /// What a group's state is made with.
 #[derive(Debug, Clone)]
@@ -72,7 +74,7 @@ pub struct GroupSpec {
 }
 
 /// Every group that runs.
-pub const GROUPS: &[GroupSpec] = &[counting::GROUP, app_events::GROUP, tally::GROUP];
+pub const GROUPS: &[GroupSpec] = &[counting::GROUP, experience::GROUP, tally::GROUP];
 
 /// The group that gives a topic's records their verdicts.
 #[must_use]
@@ -112,7 +114,17 @@ pub trait GroupState: Send + std::fmt::Debug {
     /// Puts state back from committed rows; says what these rules would have said otherwise.
     async fn restore(&mut self, ledger: &Ledger, directory: &Directory, out: &mut Changes) -> Result<(), FoldError>;
 
-    /// Takes a batch in.
+    /// Days that must be at hand before a batch is taken in, and are not.
+    fn lacks(&self, _input: &Input<'_>) -> Result<BTreeSet<Day>, ArrowError> {
+        Ok(BTreeSet::new())
+    }
+
+    /// Takes such days back from the ledger, in which everything said so far is committed.
+    async fn recall(&mut self, _days: &BTreeSet<Day>, _ledger: &Ledger) -> Result<(), FoldError> {
+        Ok(())
+    }
+
+    /// Takes a batch in; nothing may be lacking.
     fn step(&mut self, input: &Input<'_>, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError>;
 
     /// Log time has come to `log_time`: days freeze. Answers whether something is to be judged

@@ -20,15 +20,22 @@ pub mod decode;
 pub mod directory;
 pub mod directory_cache;
 pub mod enclosure;
+#[cfg(test)]
+mod examples;
 pub mod group;
+mod groups;
 pub mod ledger;
 pub mod metrics;
 pub mod processors;
 pub mod publisher;
 mod relay;
+pub mod retention;
 pub mod runtime;
+#[cfg(test)]
+mod samples;
 pub mod task;
 pub mod unit;
 
 pub use metrics::Metrics;
+pub use retention::LedgerDays;
 pub use runtime::{Runtime, RuntimeError, RuntimeParts};

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
-use castback_schemas::Topic;
+use castback_schemas::series::SERIES;
 use castback_schemas::table::Table;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets};
+use castback_schemas::time::SECOND;
+use castback_schemas::{Micros, Series, Topic};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
+
+use crate::group::PROCESSORS;
 
 /// The pipeline's metrics, made once and passed. Labels are closed lists, never an id.
 #[derive(Debug, Clone)]
@@ -19,8 +25,122 @@ pub struct Metrics {
     lag_records: IntGaugeVec,
     /// `castback_store_write_duration_seconds`: time to make a commit object durable.
     store_write: HistogramVec,
-    /// `castback_commits_total`: commits by outcome of their units.
+    /// `castback_unit_commits_total`: commits by outcome of their units.
     commits: IntCounterVec,
+    /// `castback_retention_rows_removed_total`: ledger rows past their retention that went.
+    expired: IntCounter,
+    /// `castback_orphan_objects_removed_total`: objects that never came into force and were removed.
+    orphans: IntCounter,
+    /// What goes to the mirror.
+    pub(crate) mirror: MirrorMetrics,
+}
+
+/// How the mirror is kept, by series.
+#[derive(Debug, Clone)]
+pub(crate) struct MirrorMetrics {
+    /// `castback_mirror_points_total`: points by what became of them.
+    points: IntCounterVec,
+    /// `castback_mirror_retries_total`: writes that were tried again.
+    retries: IntCounter,
+    /// `castback_mirror_lag_commits`: commits that the mirror does not have.
+    lag: IntGaugeVec,
+    /// `castback_mirror_caught_up_timestamp_seconds`: when it last had everything.
+    caught_up: IntGaugeVec,
+    /// `castback_mirror_checks_total`: hours read back, by outcome.
+    checks: IntCounterVec,
+}
+
+/// What became of points on their way to the mirror.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Passed {
+    /// Read from the store.
+    Read,
+    /// Taken by the mirror.
+    Written,
+    /// Refused by it for good.
+    Rejected,
+    /// Older than what the bucket keeps.
+    TooOld,
+    /// Written again after a check.
+    Repaired,
+}
+
+impl Passed {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Written => "written",
+            Self::Rejected => "rejected",
+            Self::TooOld => "too_old",
+            Self::Repaired => "repaired",
+        }
+    }
+}
+
+impl MirrorMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, help: &str| Opts::new(name, help).namespace("castback");
+        let points = opts("mirror_points_total", "Points on their way to InfluxDB, by what became of them");
+        let caught_up = opts("mirror_caught_up_timestamp_seconds", "When InfluxDB last had every commit");
+        let metrics = Self {
+            points: IntCounterVec::new(points, &["series", "outcome"])?,
+            retries: IntCounter::with_opts(opts("mirror_retries_total", "Writes to InfluxDB that were tried again"))?,
+            lag: IntGaugeVec::new(opts("mirror_lag_commits", "Commits that InfluxDB does not have yet"), &["series"])?,
+            caught_up: IntGaugeVec::new(caught_up, &["series"])?,
+            checks: IntCounterVec::new(
+                opts("mirror_checks_total", "Hours read back from InfluxDB, by outcome"),
+                &["series", "outcome"],
+            )?,
+        };
+        registry.register(Box::new(metrics.points.clone()))?;
+        registry.register(Box::new(metrics.retries.clone()))?;
+        registry.register(Box::new(metrics.lag.clone()))?;
+        registry.register(Box::new(metrics.caught_up.clone()))?;
+        registry.register(Box::new(metrics.checks.clone()))?;
+        Ok(metrics)
+    }
+
+    /// A mirror is there; it is taken to have had everything until now.
+    pub(crate) fn begin(&self, now: Micros) {
+        for spec in SERIES {
+            self.caught_up(spec.series, now);
+            for outcome in ["same", "different", "unreadable"] {
+                self.checks.with_label_values(&[spec.name, outcome]);
+            }
+            for passed in [Passed::Read, Passed::Written, Passed::Rejected, Passed::TooOld, Passed::Repaired] {
+                self.points.with_label_values(&[spec.name, passed.label()]);
+            }
+        }
+    }
+
+    /// Something became of so many points.
+    pub(crate) fn passed(&self, series: Series, passed: Passed, points: usize) {
+        if points > 0 {
+            let points = u64::try_from(points).unwrap_or(u64::MAX);
+            self.points.with_label_values(&[series.name(), passed.label()]).inc_by(points);
+        }
+    }
+
+    /// A write is tried again.
+    pub(crate) fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// The mirror lacks so many commits.
+    pub(crate) fn lags(&self, series: Series, commits: i64) {
+        self.lag.with_label_values(&[series.name()]).set(commits);
+    }
+
+    /// The mirror has every commit.
+    pub(crate) fn caught_up(&self, series: Series, now: Micros) {
+        self.lags(series, 0);
+        self.caught_up.with_label_values(&[series.name()]).set(now.0.div_euclid(SECOND));
+    }
+
+    /// An hour was read back.
+    pub(crate) fn checked(&self, series: Series, outcome: &str) {
+        self.checks.with_label_values(&[series.name(), outcome]).inc();
+    }
 }
 
 impl Metrics {
@@ -46,12 +166,24 @@ impl Metrics {
                 &["backend"],
             )?,
             commits: IntCounterVec::new(opts("unit_commits_total", "Commits of units"), &["outcome"])?,
+            expired: IntCounter::with_opts(opts("retention_rows_removed_total", "Ledger rows past their retention"))?,
+            orphans: IntCounter::with_opts(opts("orphan_objects_removed_total", "Objects that never came into force"))?,
+            mirror: MirrorMetrics::new(registry)?,
         };
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.lag_records.clone()))?;
         registry.register(Box::new(metrics.store_write.clone()))?;
         registry.register(Box::new(metrics.commits.clone()))?;
+        registry.register(Box::new(metrics.expired.clone()))?;
+        registry.register(Box::new(metrics.orphans.clone()))?;
+        // Whoever watches sees a nought, not nothing, before the first.
+        for topic in PROCESSORS.iter().filter_map(|processor| processor.judges) {
+            metrics.dead_letters.with_label_values(&[topic.name(), "undecodable"]);
+            for verdict in ["counted", "duplicate", "filtered", "late", "dead_lettered"] {
+                metrics.records.with_label_values(&[topic.name(), verdict]);
+            }
+        }
         Ok(metrics)
     }
 
@@ -77,6 +209,21 @@ impl Metrics {
     /// A commit object became durable.
     pub(crate) fn wrote(&self, took: Duration) {
         self.store_write.with_label_values(&["objects"]).observe(took.as_secs_f64());
+    }
+
+    /// Ledger rows past their retention went.
+    pub(crate) fn expired(&self, rows: u64) {
+        self.expired.inc_by(rows);
+    }
+
+    /// Orphans were removed.
+    pub(crate) fn orphans_removed(&self, objects: usize) {
+        self.orphans.inc_by(objects as u64);
+    }
+
+    /// The mirror took a batch.
+    pub(crate) fn mirrored(&self, took: Duration) {
+        self.store_write.with_label_values(&["influxdb"]).observe(took.as_secs_f64());
     }
 
     /// So many records of a topic wait for a verdict.

@@ -16,6 +16,7 @@ use castback_catalogue::{Catalogue, CatalogueError};
 use castback_rules::lists::DatedLists;
 use castback_schemas::id::IdSource;
 use castback_schemas::{Clock, Revision, Slot, Unit};
+use castback_store::mirror::Mirror;
 use castback_store::{Compactor, Store};
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,7 @@ use crate::group::{GROUPS, Making};
 use crate::metrics::Metrics;
 use crate::publisher::{HeldUnits, Publisher};
 use crate::relay;
+use crate::retention::{LedgerDays, Retention};
 use crate::task::{Shared, Task, chain};
 use crate::unit::HeldUnit;
 
@@ -75,8 +77,12 @@ pub struct RuntimeParts {
     pub exclusive: bool,
     /// Random bytes, never stored.
     pub random: [u8; 32],
+    /// Where every series is mirrored; none: nowhere.
+    pub mirror: Option<Mirror>,
     /// What it measures of itself.
     pub metrics: Metrics,
+    /// How long the ledger is kept.
+    pub ledger_days: LedgerDays,
 }
 
 /// Why a runtime can't start.
@@ -160,9 +166,19 @@ impl Runtime {
         let services = TaskTracker::new();
         services.spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
         services.spawn(Arc::clone(&inner).carry_requests());
-        let compactor = Compactor::new(parts.store, catalogue, Arc::clone(&parts.clock), parts.ids);
+        let compactor = Compactor::new(parts.store, catalogue.clone(), Arc::clone(&parts.clock), parts.ids);
+        let retention = Retention {
+            compactor: compactor.clone(),
+            catalogue,
+            log: Arc::clone(&inner.shared.log),
+            clock: Arc::clone(&parts.clock),
+            days: parts.ledger_days,
+            owner: inner.owner.clone(),
+            metrics: inner.shared.metrics.clone(),
+        };
+        services.spawn(retention.run(inner.stop.clone()));
         services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
-        relay::start(&services, &inner.shared, &inner.owner, &inner.stop);
+        relay::start(&services, (&inner.shared, parts.mirror), &inner.owner, &inner.stop);
         services.close();
         let publishing = tokio::spawn(async move { publisher.run(stop_publishing).await });
         Ok(Self { inner, services, publishing })

@@ -226,6 +226,11 @@ impl Task {
         // appended is in this Directory.
         let directory = self.shared.directory.current().await?;
         let input = Input { topic, records: &records, rows };
+        let lacks = work.state.lacks(&input)?;
+        if !lacks.is_empty() {
+            let Some(ledger) = self.committed().await? else { return Ok(0) };
+            work.state.recall(&lacks, &ledger).await?;
+        }
         tokio::task::block_in_place(|| work.state.step(&input, &directory, &mut out))?;
         self.say(out, Some((topic, next)), None)?;
         Ok(records.len())
@@ -303,18 +308,23 @@ impl Task {
         if due { self.recount(work, None).await } else { Ok(()) }
     }
 
-    /// Judges again, from what is committed: so everything said must be.
-    async fn recount(&self, work: &mut Work, asked: Option<(i64, &RecountRequest)>) -> Result<(), TaskError> {
+    /// The ledger once everything said is committed; none if the unit is over.
+    async fn committed(&self) -> Result<Option<Ledger>, TaskError> {
         self.shared.publisher.hurry();
         tokio::select! {
-            () = self.stop.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(None),
             () = self.held.settle() => {}
         }
         if self.over() {
-            return Ok(());
+            return Ok(None);
         }
+        Ok(Some(Ledger::newest(&self.shared.catalogue, &self.shared.store, self.held.unit.slot).await?))
+    }
+
+    /// Judges again, from what is committed: so everything said must be.
+    async fn recount(&self, work: &mut Work, asked: Option<(i64, &RecountRequest)>) -> Result<(), TaskError> {
+        let Some(ledger) = self.committed().await? else { return Ok(()) };
         let directory = self.shared.directory.current().await?;
-        let ledger = Ledger::newest(&self.shared.catalogue, &self.shared.store, self.held.unit.slot).await?;
         let mut out = Changes::default();
         let request = asked.map(|(_, request)| request);
         work.state.recount(request, work.log_time, (&ledger, &directory), &mut out).await?;

@@ -94,10 +94,10 @@ impl<'de> Deserialize<'de> for Micros {
 pub struct Day(pub i32);
 
 impl Day {
-    /// The first instant of the day.
+    /// The first instant of the day (saturating: the farthest days have none that can be told).
     #[must_use]
     pub fn start(self) -> Micros {
-        Micros(i64::from(self.0) * DAY)
+        Micros(i64::from(self.0).saturating_mul(DAY))
     }
 
     /// The day after.
@@ -244,6 +244,8 @@ mod tests {
         assert_eq!(t.to_string().parse::<Micros>().unwrap(), t);
         assert_eq!("1969-12-31".parse::<Day>().unwrap(), Day(-1));
         assert_eq!(Micros(-1).day(), Day(-1));
+        assert_eq!((Day(i32::MAX).start(), Day(i32::MIN).start()), (Micros(i64::MAX), Micros(i64::MIN)));
+        assert!(Day(i32::MAX).next().start() >= Day(i32::MAX).previous().start());
         assert!("yesterday".parse::<Micros>().is_err());
     }
 }

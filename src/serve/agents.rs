@@ -29,6 +29,7 @@ pub(crate) fn start(
         log: parts.log.clone(),
         clock: Arc::clone(&parts.clock),
         metrics,
+        owner: parts.owner.clone(),
         interval: Duration::from_secs(settings.update_interval.into()),
     };
     agents.spawn(house.run(stop.clone()));

@@ -24,6 +24,9 @@ impl AgentMetrics {
         registry.register(Box::new(metrics.runs.clone()))?;
         registry.register(Box::new(metrics.last_success.clone()))?;
         registry.register(Box::new(metrics.polls.clone()))?;
+        for outcome in ["fetched", "not_modified", "gone", "failed"] {
+            metrics.polls.with_label_values(&[outcome]);
+        }
         Ok(metrics)
     }
 

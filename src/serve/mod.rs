@@ -6,6 +6,7 @@
 //! ```
 
 mod agents;
+mod heartbeat;
 mod housekeeping;
 mod lists;
 mod metrics;

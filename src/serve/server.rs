@@ -12,7 +12,8 @@ use castback_api::{App, AppParts};
 use castback_catalogue::Catalogue;
 use castback_connectors::agent::FeedPoller;
 use castback_connectors::feeds::PollPolicy;
-use castback_pipeline::{Runtime, RuntimeParts};
+use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
+use castback_store::mirror::Mirror;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::agents;
+use super::heartbeat;
 use super::metrics::AgentMetrics;
 use super::parts::{OpenLog, Parts};
 use crate::data_dir::DataDir;
@@ -81,6 +83,8 @@ impl Server {
         let runtime =
             if settings.plays(Role::Process) { Some(runtime(&settings, &parts, &registry).await?) } else { None };
         let (calls, sightings) = (Stage::default(), Stage::default());
+        let heart = heartbeat::register(&registry, parts.clock.as_ref())?;
+        sightings.tasks.spawn(heartbeat::beat(heart, Arc::clone(&parts.clock), sightings.stop.clone()));
         sightings.tasks.spawn(queue::flush(Arc::clone(&app), seen, sightings.stop.clone()));
         sightings.tasks.spawn(query::follow(Arc::clone(&app), sightings.stop.clone()));
         let agents = agents(&settings, (&parts, &app), &registry)?;
@@ -165,6 +169,9 @@ async fn app(
 }
 
 async fn runtime(settings: &Settings, parts: &Parts, registry: &Registry) -> anyhow::Result<Runtime> {
+    let mirror = settings.mirror.clone().map(Mirror::new).transpose().context("TIMESERIES_DB_URL")?;
+    let tiers = Tiers::default();
+    let tiers = tiers.all().iter().map(|tier| (tier.name.clone(), tier.ledger_days));
     let runtime = Runtime::start(RuntimeParts {
         catalogue: parts.catalogue.clone(),
         store: parts.store.clone(),
@@ -175,7 +182,9 @@ async fn runtime(settings: &Settings, parts: &Parts, registry: &Registry) -> any
         owner: parts.owner.clone(),
         exclusive: settings.is_alone(),
         random: random::bytes()?,
+        mirror,
         metrics: castback_pipeline::Metrics::new(registry)?,
+        ledger_days: LedgerDays::new(tiers),
     });
     runtime.await.context("the runtime can't start")
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use castback_api::Part;
 use castback_broker::KafkaOptions;
+use castback_store::mirror::{MirrorAddress, MirrorOptions};
 use clap::ValueEnum;
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -79,6 +80,8 @@ pub(crate) struct Settings {
     /// None: a folder of the data directory.
     pub(crate) object_store_url: Option<String>,
     pub(crate) secret_key_file: Option<PathBuf>,
+    /// Where series are mirrored; none: nowhere.
+    pub(crate) mirror: Option<MirrorOptions>,
     /// Parts that are switched off.
     pub(crate) off: Vec<Part>,
     /// Seconds.
@@ -129,6 +132,7 @@ impl Settings {
                 .map(SecretString::from),
             object_store_url: reader.read("OBJECT_STORE_URL", |text| values::scheme(text, &["file:///", "s3://"])),
             secret_key_file: reader.read("SECRET_KEY_FILE", |text| Ok(PathBuf::from(text))),
+            mirror: mirror(&mut reader),
             off: SWITCHES.iter().filter(|(name, _)| !reader.switch(name)).map(|(_, part)| *part).collect(),
             feed_poll_interval: interval(&mut reader, "FEED_POLL_INTERVAL"),
             update_interval: interval(&mut reader, "UPDATE_INTERVAL"),
@@ -229,6 +233,22 @@ fn log(reader: &mut Reader<'_>) -> LogSettings {
     LogSettings::Kafka(KafkaOptions { brokers, prefix, replication, settings })
 }
 
+/// The mirror, if a server is named; a setting of it without one is a slip.
+fn mirror(reader: &mut Reader<'_>) -> Option<MirrorOptions> {
+    let given = |text: &str| if text.is_empty() { Err("expected something".to_owned()) } else { Ok(text.to_owned()) };
+    let token = reader.read("INFLUX_TOKEN", given).map(SecretString::from);
+    let organization = reader.read("INFLUX_ORG", given);
+    let address =
+        reader.read("TIMESERIES_DB_URL", |text| text.parse::<MirrorAddress>().map_err(|error| error.to_string()));
+    if reader.source.get("TIMESERIES_DB_URL").is_none() {
+        for name in ["INFLUX_TOKEN", "INFLUX_ORG"].into_iter().filter(|name| reader.source.get(name).is_some()) {
+            reader.wrong.push(format!("{name} is set, but TIMESERIES_DB_URL is not: which server?"));
+        }
+    }
+    let MirrorAddress { server, bucket } = address?;
+    Some(MirrorOptions { server, bucket, organization, token })
+}
+
 fn without_effect(source: &Source) -> Vec<&'static str> {
     SETTINGS.iter().filter(|spec| !spec.works && source.get(spec.name).is_some()).map(|spec| spec.name).collect()
 }
@@ -285,6 +305,23 @@ mod tests {
         assert_eq!((options.brokers.as_str(), options.prefix.as_str()), ("k:9092", "cb."));
         assert_eq!(options.settings, BTreeMap::from([("sasl.username".to_owned(), "me".to_owned())]));
         assert!(read(&[("KAFKA_SASL_USERNAME", "me")], all()).unwrap_err()[0].contains("which cluster"));
+    }
+
+    #[test]
+    fn the_mirror_is_a_server_a_bucket_and_who_writes() {
+        let given = [
+            ("TIMESERIES_DB_URL", "influxdb://influx:8086/analytics"),
+            ("INFLUX_TOKEN", "hidden"),
+            ("INFLUX_ORG", "castback"),
+        ];
+        let settings = read(&given, all()).unwrap();
+        let mirror = settings.mirror.as_ref().expect("a mirror");
+        assert_eq!((mirror.server.as_str(), mirror.bucket.as_str()), ("http://influx:8086/", "analytics"));
+        assert_eq!(mirror.organization.as_deref(), Some("castback"));
+        assert!(!format!("{settings:?}").contains("hidden"), "the token is shown");
+        assert!(read(&given[1..], all()).unwrap_err().join(" ").contains("which server"));
+        let wrong = read(&[("TIMESERIES_DB_URL", "influxdb://u:hidden@h/b")], all()).unwrap_err().join(" ");
+        assert!(wrong.contains("INFLUX_TOKEN") && !wrong.contains("hidden"), "{wrong}");
     }
 
     #[test]

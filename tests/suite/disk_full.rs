@@ -72,6 +72,9 @@ async fn a_full_disk_loses_nothing() {
         load.send(&current).await;
     }
 
+    // There has to be something to read.
+    account.settled(u64::try_from(load.journal.read_back().acked.len()).expect("a count")).await;
+
     let filler = disk.fill();
     until("the log refuses", async || (!load.send_once(&current).await).then_some(())).await;
     assert!(load.refusals > 0, "a full disk is said, not hidden behind a broken connection");

@@ -11,6 +11,8 @@
 //! `CASTBACK_KILLS` sets the length of the kill loop, `CASTBACK_FUZZ` that of the fuzzing, `CASTBACK_SEED` repeats a run.
 
 #[cfg(test)]
+mod deployment;
+#[cfg(test)]
 mod disk_full;
 #[cfg(test)]
 mod durability;

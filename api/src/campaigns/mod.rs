@@ -110,7 +110,7 @@ pub(crate) async fn list(
     let state = state.transpose().map_err(|_| Problem::field("state", "expected a state such as active"))?;
     let podcast = filter.podcast_id.map(|text| id::<PodcastId>(&text, "podcast")).transpose()?;
     let filter = CampaignFilter { state, podcast, q: filter.q };
-    let campaigns = app.catalogue.campaigns(scope.one()?, &filter, &page.paging()?).await?;
+    let campaigns = app.catalogue.campaigns(scope.account(), &filter, &page.paging()?).await?;
     Ok(Answer(Listed::of(campaigns, ShownCampaign::from)))
 }
 

@@ -37,15 +37,28 @@ pub(crate) struct Figures {
     /// Impressions whose place in the file is unknown.
     pub(crate) position_unknown: u64,
     /// Impressions at addresses that tell households apart; none where that is too much to count.
-    pub(crate) usable: Option<u64>,
+    pub(crate) usable: Option<Usable>,
     /// Conversions of the campaign's data sets that nothing is credited for.
     pub(crate) unattributed: u64,
     /// Minor units of the revenue that nobody has verified.
     pub(crate) unverified: i64,
+    /// Minor units that the pixel told of and that are only shown: no part of the revenue.
+    pub(crate) shown_only: i64,
     /// Spend against time.
     pub(crate) pacing: Option<f64>,
     /// Revenue in other currencies: listed, never added.
     pub(crate) other: Vec<Money>,
+}
+
+/// Impressions at addresses that tell households apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usable {
+    /// How many.
+    impressions: u64,
+    /// Of how many.
+    of: u64,
+    /// From when on, if not from the range's start: earlier requests are past their retention.
+    since: Option<Micros>,
 }
 
 impl Figures {
@@ -55,11 +68,13 @@ impl Figures {
         let [facts, downloads, devices, households, cost, credits, other, converting, unattributed] =
             ask.all(statements.each_ref().map(String::as_str)).await?;
         // It alone looks at every request: where those are too many for that, the others still stand.
-        let usable = match ask.one(&question.usable()).await {
-            Ok(usable) => Some(usable.count(0, "usable")),
+        let usable = match Usable::read(ask, question, facts.count(0, "impressions")).await {
+            Ok(usable) => Some(usable),
             Err(problem) if problem.code() == Code::TooLarge => None,
             Err(problem) => return Err(problem),
         };
+        let shown_only =
+            if question.pixel_shown { ask.one(&question.shown_only()).await?.int(0, "revenue_minor") } else { 0 };
         let (until, before) = (cost.count(0, "until"), cost.count(0, "before"));
         let spent = question.spent(until, question.spend_at());
         let sums = Sums {
@@ -81,6 +96,7 @@ impl Figures {
             usable,
             unattributed: unattributed.count(0, "unattributed_conversions"),
             unverified: credits.int(0, "unverified_minor"),
+            shown_only,
             pacing: question.pacing(spent),
             other: (0..other.len()).filter_map(money).collect(),
             sums,
@@ -104,13 +120,17 @@ impl Figures {
     /// than 10 listeners of that day.
     pub(crate) fn usable_share(&self) -> Rate {
         let Some(usable) = self.usable else { return Rate::default() };
-        let all = self.sums.impressions;
-        let interval = interval::wilson(usable, all);
+        let interval = interval::wilson(usable.impressions, usable.of);
         Rate {
-            value: ratio(real(usable), real(all)),
+            value: ratio(real(usable.impressions), real(usable.of)),
             low: interval.map(|interval| interval.low),
             high: interval.map(|interval| interval.high),
         }
+    }
+
+    /// From when on addresses are known, if not from the range's start.
+    pub(crate) fn usable_since(&self) -> Option<Micros> {
+        self.usable?.since
     }
 
     /// Too few conversions to lean on.
@@ -131,6 +151,17 @@ impl Figures {
                 "under 20 % of the impressions came from usable addresses: household figures say little".to_owned(),
             );
         }
+        if let Some(since) = self.usable_since() {
+            let said = "are past their retention: the share of usable addresses is of later impressions";
+            warnings.push(format!("requests before {since} {said}"));
+        }
+        if self.usable.is_none() && self.sums.impressions > 0 {
+            warnings.push(
+                "the share of usable addresses is not known: there are too many requests to look through at once, \
+                 ask for a shorter period"
+                    .to_owned(),
+            );
+        }
         if self.position_unknown > 0 {
             let all = self.sums.impressions;
             warnings
@@ -144,10 +175,30 @@ impl Figures {
                 self.unverified_share().map_or_else(|| "some".to_owned(), |share| format!("{:.1} %", share * 100.0));
             warnings.push(format!("{share} of the revenue is unverified (sent by a pixel)"));
         }
+        if self.shown_only != 0 {
+            warnings
+                .push("what the pixel told of is unverified and only shown: it is no part of the revenue".to_owned());
+        }
         if !self.other.is_empty() {
             warnings.push("revenue in other currencies is listed, not added".to_owned());
         }
         warnings
+    }
+}
+
+impl Usable {
+    /// Of what is kept: addresses are those of requests.
+    async fn read(ask: &Ask<'_>, question: &Question, all: u64) -> Result<Self> {
+        let kept = question.since(ask.kept_from());
+        let impressions = match ask.usable(&kept).await? {
+            Some(usable) => usable,
+            None => ask.one(&kept.usable()).await?.count(0, "usable"),
+        };
+        if kept.from == question.from {
+            return Ok(Self { impressions, of: all, since: None });
+        }
+        let of = ask.one(&kept.impressions()).await?.count(0, "impressions");
+        Ok(Self { impressions, of, since: Some(kept.from) })
     }
 }
 

@@ -3,9 +3,12 @@
 use castback_rules::credit::Model;
 use castback_rules::spend::{Flight, Terms};
 use castback_rules::window::Window;
-use castback_schemas::campaign::{CampaignTerms, PriceModel};
+use castback_schemas::campaign::{CampaignTerms, PixelUse, PriceModel};
 use castback_schemas::time::DAY;
-use castback_schemas::{CampaignId, Currency, Micros};
+use castback_schemas::{AccountId, CampaignId, Currency, Micros};
+use castback_store::sharing::Delivered;
+
+use super::statements::MAX_SHARED;
 
 /// By which downloads impressions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(crate) struct Question {
     pub(crate) data_sets: Vec<String>,
     /// Its price, budget and flight; none where nothing is priced.
     pub(crate) terms: Option<Terms>,
+    /// Whether what its pixel tells of is only shown.
+    pub(crate) pixel_shown: bool,
     /// By which downloads.
     pub(crate) heard: Heard,
     /// By which model.
@@ -64,6 +69,7 @@ impl Question {
             currency: terms.currency,
             data_sets: terms.data_set_ids.clone(),
             terms: terms.price_model.map(price),
+            pixel_shown: terms.attribution.pixel == PixelUse::Shown,
             heard: Heard::Chosen,
             model: Model::Last,
             from,
@@ -82,6 +88,18 @@ impl Question {
         let lookback = end.plus(i64::from(campaign.1.lookback_days) * DAY);
         let until = |end: Micros| end.min(as_of).max(start);
         Self { conversions_to: until(lookback), ..Self::range(campaign, (start, until(end)), as_of) }
+    }
+
+    /// The same from a later instant on.
+    pub(crate) fn since(&self, at: Micros) -> Self {
+        let from = self.from.max(at);
+        Self { from, to: self.to.max(from), conversions_to: self.conversions_to.max(from), ..self.clone() }
+    }
+
+    /// The deliveries of which the usable ones are counted, and how many listeners may share an address.
+    pub(crate) fn at_usable(&self, account: AccountId) -> (Delivered, u16) {
+        let (campaign, flag) = (self.campaign.to_string(), self.heard.flag());
+        (Delivered { account, campaign, flag, from: self.from, to: self.to }, MAX_SHARED)
     }
 
     /// The same by another model.

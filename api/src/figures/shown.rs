@@ -19,6 +19,7 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         Rate { value: of(rate.value), low: of(rate.low), high: of(rate.high) }
     };
     let sums = &figures.sums;
+    let usable = figures.usable_since().map_or_else(|| question.clone(), |since| question.since(since));
     let reach = match figures.reach_months {
         0 | 1 => String::new(),
         months => format!("summed over the keys of {months} months"),
@@ -31,7 +32,7 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         0 => thin.to_owned(),
         amount => format!("of it unverified: {}", Money { amount, currency: question.currency }),
     };
-    vec![
+    let mut all = vec![
         rate("ROAS", sums.roas(), thin, question.roas()),
         rate("ROI", sums.roi(), thin, question.roi()),
         plain("Revenue", money(sums.revenue), &unverified, question.revenue()),
@@ -51,8 +52,13 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
         rate("CPV", major(sums.cpv()), currency, question.cost_per(Part::Visits)),
         rate("CPL", major(sums.cpl()), currency, question.cost_per(Part::Leads)),
         rate("Average order value", major(sums.aov()), currency, question.order_value()),
-        percent("Usable addresses", figures.usable_share(), "of the impressions", question.usable_share()),
-    ]
+        percent("Usable addresses", figures.usable_share(), "of the impressions", usable.usable_share()),
+    ];
+    if question.pixel_shown {
+        let said = "sent by a pixel; no part of the revenue";
+        all.push(plain("Revenue shown only", money(figures.shown_only), said, question.shown_only()));
+    }
+    all
 }
 
 /// Credit as a number: whole where it is.

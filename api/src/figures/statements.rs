@@ -10,7 +10,7 @@ const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'g
 /// The UTC day of event time, as a number.
 const DAY: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
 /// Listeners of one address and day above which it tells no household.
-const MAX_SHARED: u32 = 10;
+pub(super) const MAX_SHARED: u16 = 10;
 
 const VISITS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('visit', 'page_view') THEN credit_micro END), 0)";
 const LEADS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('lead', 'generate_lead') THEN credit_micro END), 0)";
@@ -178,15 +178,28 @@ impl Question {
         )
     }
 
-    /// Conversions of the campaign's data sets that nothing is credited for.
+    /// Conversions of the campaign's data sets that nothing is credited for; what anyone could have sent by
+    /// a pixel is none.
     pub(crate) fn unattributed(&self) -> String {
         let range = within("occurred_at", self.from, self.conversions_to);
         format!(
             "SELECT count(*) AS unattributed_conversions FROM \
              (SELECT slot, conversion_offset FROM credits WHERE campaign_id = '' AND {IS_CONVERSION} AND {range}) AS c \
-             JOIN (SELECT slot, \"offset\" FROM conversions WHERE data_set_id IN {} AND {range}) AS k \
+             JOIN (SELECT slot, \"offset\" FROM conversions WHERE data_set_id IN {} AND source <> 'pixel' AND {range}) AS k \
              ON c.slot = k.slot AND c.conversion_offset = k.\"offset\"",
             list(self.data_sets.iter().map(String::as_str))
+        )
+    }
+
+    /// Revenue that the pixel told of and that is shown only, in the campaign's currency.
+    pub(crate) fn shown_only(&self) -> String {
+        format!(
+            "SELECT coalesce(sum(CASE WHEN event_type = 'refund' THEN -value_minor ELSE value_minor END), 0) AS revenue_minor \
+             FROM conversions WHERE campaign_id = '{}' AND source = 'pixel' AND verdict = 'counted' AND currency = {} \
+             AND event_type IN ('purchase', 'subscribe', 'donate', 'refund') AND {}",
+            self.campaign,
+            text(self.currency.code()),
+            within("occurred_at", self.from, self.conversions_to)
         )
     }
 

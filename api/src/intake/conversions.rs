@@ -21,6 +21,7 @@ use super::edge::{Edge, Failure};
 use super::elements::split;
 use super::off_the_runtime;
 use super::requests::{not_utf8, one};
+use super::room;
 use crate::App;
 use crate::identity::Caller;
 use crate::problem::{Code, Problem, Result};
@@ -108,6 +109,7 @@ pub(crate) async fn post(
     if format == Format::Text {
         return Err(Problem::new(Code::UnsupportedMediaType, "expected application/json or application/x-ndjson"));
     }
+    room::for_conversions(&app, caller.account).await?;
     let payload = read(&app, &headers, body).await?;
     let key = app.keys.account(&app.catalogue, caller.account).await?;
     let post = Post { account: caller.account, key, format, edge: Edge::new(Arc::clone(&app)) };

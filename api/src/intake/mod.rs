@@ -18,6 +18,7 @@ pub(crate) mod edge;
 pub(crate) mod elements;
 pub(crate) mod events;
 pub(crate) mod requests;
+pub(crate) mod room;
 
 use std::sync::Arc;
 

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use castback_catalogue::retention::Kept;
 use castback_catalogue::units::UnitStatus;
 use castback_schemas::time::HOUR;
 use castback_schemas::{Group, Micros, Slot, Topic, Unit};
+use castback_store::balance::Cutoffs;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
@@ -68,6 +70,10 @@ pub(crate) struct Balance {
     pub(crate) balanced: bool,
     /// The commit that was read.
     pub(crate) revision: i64,
+    /// Records appended before this are past their retention and left out on both sides; of several
+    /// accounts the latest such time, each is weighed from its own. Null when nothing is past it.
+    #[schema(value_type = Option<String>)]
+    pub(crate) kept_from: Option<Micros>,
 }
 
 /// What is weighed.
@@ -124,9 +130,24 @@ async fn settled(app: &App, weighed: &Weighed) -> Result<Balance> {
 async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
     // First what waits: whatever comes meanwhile is judged in the view, never missing from both.
     let pending = pending(app, weighed).await?;
+    let before = kept(app, weighed.scope).await?;
     let view = app.reads.pinned(&app.catalogue).await?;
-    let range = weighed.range.unwrap_or((Micros(i64::MIN), Micros(i64::MAX)));
-    let balances = app.store.balance(&view, weighed.scope.into(), range).await?;
+    // After the view is pinned: what goes meanwhile is still in it, what has gone is before a cut-off.
+    let after = kept(app, weighed.scope).await?;
+    // Sums are remembered of what is there: while rows before a cut-off go or wait, all is read.
+    let is_clean = before == after && after.iter().all(|kept| kept.cleaned_to >= kept.kept_from);
+    let cutoffs: Cutoffs = after.into_iter().map(|kept| (kept.account, kept.kept_from)).collect();
+    let summed = if weighed.range.is_none() && is_clean {
+        app.store.balance_of_all(&view, weighed.scope.into(), &cutoffs).await?
+    } else {
+        None
+    };
+    let balances = if let Some(summed) = summed {
+        summed
+    } else {
+        let range = weighed.range.unwrap_or((Micros(i64::MIN), Micros(i64::MAX)));
+        app.store.balance(&view, weighed.scope.into(), (range, &cutoffs)).await?
+    };
     let mut sum = castback_store::balance::Balance::default();
     for (topic, _) in &weighed.topics {
         let of = balances.get(topic).copied().unwrap_or_default();
@@ -147,7 +168,18 @@ async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
         pending,
         balanced: sum.accepted == sum.judged(),
         revision: view.revision().0,
+        kept_from: cutoffs.into_values().max(),
     })
+}
+
+/// What is kept of a scope's accounts, of those of which something is not.
+async fn kept(app: &App, scope: Scope) -> Result<Vec<Kept>> {
+    let mut kept = match scope {
+        Scope::Account(account) => vec![app.catalogue.kept_of(account).await?],
+        Scope::All => app.catalogue.kept().await?,
+    };
+    kept.retain(|kept| kept.kept_from > Micros(0));
+    Ok(kept)
 }
 
 /// Records on the log behind the position of the unit that gives their verdicts.

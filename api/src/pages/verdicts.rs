@@ -54,6 +54,7 @@ pub(super) fn bar(balance: &Balance) -> Markup {
                     @if index == 0 { " = " } @else { " + " }
                     span class={ "verdict " (name) } { (Value::Count(*records)) " " (name) }
                 }
+                @if let Some(from) = balance.kept_from { " since " (from.day()) }
                 @if balance.pending > 0 { " · " (Value::Count(balance.pending)) " pending" }
                 " · "
                 @if balance.balanced { strong.good { "balanced" } } @else { strong { "settling" } }
@@ -115,6 +116,7 @@ mod tests {
             dead_lettered: 0,
             pending: 2,
             balanced: true,
+            kept_from: None,
             revision: 7,
         };
         insta::assert_snapshot!(bar(&balance).into_string());

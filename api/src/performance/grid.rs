@@ -13,7 +13,7 @@ use axum::extract::State;
 use castback_catalogue::campaigns::{Campaign, CampaignFilter};
 use castback_catalogue::{Page, Paging};
 use castback_rules::credit::{CampaignTouch, Model, TouchKind, by_campaign, divide, is_within_lookback};
-use castback_schemas::campaign::{CampaignState, CampaignTerms};
+use castback_schemas::campaign::CampaignState;
 use castback_schemas::time::DAY;
 use castback_schemas::{AccountId, CampaignId, Micros, Money};
 use serde::Serialize;
@@ -149,17 +149,7 @@ impl Bench<'_> {
             }
             let named = self.evidence.named(conversion.offset);
             let touches = if named.is_empty() { self.exposures(conversion) } else { named.to_vec() };
-            let ids: Vec<String> = touches.iter().map(|touch| format!("{:020}", touch.request.max(0))).collect();
-            let touches: Vec<CampaignTouch<'_>> = touches
-                .iter()
-                .zip(&ids)
-                .map(|(touch, id)| CampaignTouch {
-                    kind: touch.kind,
-                    at: touch.at,
-                    event_id: id,
-                    campaign: touch.campaign,
-                })
-                .collect();
+            let touches: Vec<CampaignTouch<'_>> = touches.iter().map(evidence::Touch::as_credited).collect();
             for model in Model::ALL {
                 let parts = divide(model, &touches, conversion.money());
                 for (to, micro, money) in by_campaign(&parts, &touches) {
@@ -203,22 +193,22 @@ impl Bench<'_> {
                 .filter(|touch| touch.campaign == rival.id && is_within_lookback(touch.at, source.at, lookback))
                 .collect();
             let first = own.iter().map(|touch| touch.at).min();
-            if !self.is_excluded(source, &rival.terms, first) {
+            if !self.is_excluded(source, rival, first) {
                 touches.extend(own);
             }
         }
         touches
     }
 
-    fn is_excluded(&self, conversion: &Conversion, terms: &CampaignTerms, first: Option<Micros>) -> bool {
+    fn is_excluded(&self, conversion: &Conversion, rival: &Campaign, first: Option<Micros>) -> bool {
         let holds = |text: &Option<String>, parts: &[String]| {
             let text = text.as_deref().unwrap_or_default().to_lowercase();
             parts.iter().any(|part| !part.is_empty() && text.contains(&part.to_lowercase()))
         };
-        let exclusions = &terms.exclusions;
+        let exclusions = &rival.terms.exclusions;
         holds(&conversion.referrer, &exclusions.referrers)
             || holds(&conversion.utm, &exclusions.utm_sources)
-            || exclusions.prior_customers && self.evidence.ordered_before(conversion, first.unwrap_or(conversion.at))
+            || exclusions.prior_customers && self.evidence.ordered_before(conversion, rival, first)
     }
 }
 

@@ -220,7 +220,7 @@ fn shape(figures: &Figures, question: &Question) -> Shape {
         unattributed_conversions: figures.unattributed,
         revenue: money(sums.revenue),
         other_currency_revenue: figures.other.clone(),
-        unverified_revenue: money(figures.unverified),
+        unverified_revenue: money(figures.unverified + figures.shown_only),
         spend: money(sums.spend),
         cpm: sums.cpm(),
         cpv: sums.cpv(),

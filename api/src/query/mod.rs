@@ -15,11 +15,12 @@ mod rows;
 use std::sync::Arc;
 use std::time::Duration;
 
-use castback_schemas::Revision;
+use castback_schemas::{Micros, Revision};
 use castback_store::session::{CatalogueTables, SqlError, query, session};
 use castback_store::{PinnedView, session};
 
 use crate::App;
+use crate::figures::Question;
 use crate::identity::Scope;
 use crate::problem::{Code, Problem, Result};
 
@@ -39,18 +40,37 @@ pub(crate) struct Ask<'a> {
     app: &'a App,
     view: Arc<PinnedView>,
     scope: session::Scope,
+    kept_from: Micros,
 }
 
 impl<'a> Ask<'a> {
     /// As of the newest commit.
     pub(crate) async fn newest(app: &'a App, scope: Scope) -> Result<Self> {
         let view = app.reads.pinned(&app.catalogue).await?;
-        Ok(Self { app, view, scope: scope.into() })
+        // After the view: what goes meanwhile is still in it.
+        let kept_from = match scope {
+            Scope::Account(account) => app.catalogue.kept_from(account).await?,
+            Scope::All => Micros(0),
+        };
+        Ok(Self { app, view, scope: scope.into(), kept_from })
     }
 
     /// The commit.
     pub(crate) fn revision(&self) -> Revision {
         self.view.revision()
+    }
+
+    /// From when on the account's ledger is kept: earlier requests and events have gone, or may go at
+    /// any moment. The epoch while all is kept.
+    pub(crate) fn kept_from(&self) -> Micros {
+        self.kept_from
+    }
+
+    /// What [`Question::usable`] answers, from memory where there is room for it.
+    pub(crate) async fn usable(&self, question: &Question) -> Result<Option<u64>> {
+        let Some(account) = self.scope.account() else { return Ok(None) };
+        let (delivered, most) = question.at_usable(account);
+        Ok(self.app.store.usable(&self.view, &delivered, most).await?)
     }
 
     /// The view, for rows that SQL doesn't show.
@@ -74,7 +94,7 @@ impl<'a> Ask<'a> {
     pub(crate) async fn each(&self, statements: &[&str]) -> Result<Vec<Rows>> {
         let asked = async {
             let nothing = CatalogueTables::default();
-            let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY).await?;
+            let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY)?;
             let mut answers = Vec::new();
             for statement in statements {
                 answers.push(Rows::of(&query(&context, statement).await?));

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::App;
 use crate::intake::batch::{Batch, append};
 use crate::intake::edge::{Edge, Failure, Seen};
-use crate::intake::off_the_runtime;
 use crate::intake::requests::one;
+use crate::intake::{off_the_runtime, room};
 use crate::metrics::Metrics;
-use crate::problem::Result;
+use crate::problem::{Code, Result};
 
 /// Sightings that wait: some seconds of a busy installation, 5 MB or so. What comes when it is full is
 /// dropped and counted.
@@ -167,6 +167,16 @@ fn by_account(round: Vec<Sighting>) -> BTreeMap<(AccountId, Topic), Vec<Sighting
 }
 
 async fn write_all(app: &Arc<App>, (account, topic): (AccountId, Topic), all: Vec<Sighting>) -> Result<()> {
+    if topic == Topic::Conversions
+        && let Err(problem) = room::for_conversions(app, account).await
+    {
+        if problem.code() != Code::RateLimited {
+            return Err(problem);
+        }
+        tracing::warn!(%account, lost = all.len(), "conversions of redirects are not taken: the account is full");
+        app.metrics.redirects_unlogged.inc_by(all.len() as u64);
+        return Ok(());
+    }
     let mut edge = Edge::new(Arc::clone(app));
     let here = Arc::clone(app);
     let batch = off_the_runtime(app, move || {

@@ -1,4 +1,4 @@
-//! Documents as bytes: JSON, CSV, PDF, and charts as SVG.
+//! Documents as bytes: JSON, CSV, PDF, Parquet, and charts as SVG.
 //!
 //! A report or a page builds a [`Document`] out of values and knows no format; a format knows
 //! documents and no report. Rendering is pure and synchronous: no clock, no randomness, so the
@@ -16,6 +16,7 @@ mod chart;
 mod csv;
 mod document;
 mod json;
+mod parquet;
 mod pdf;
 mod shape;
 mod svg;
@@ -36,11 +37,13 @@ pub enum Format {
     Csv,
     /// A4 pages.
     Pdf,
+    /// Facts, figures, charts and tables as rows, one per value.
+    Parquet,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Pdf];
+    pub const ALL: [Self; 4] = [Self::Json, Self::Csv, Self::Pdf, Self::Parquet];
 
     /// The format's name, which is also its file extension.
     #[must_use]
@@ -49,6 +52,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Pdf => "pdf",
+            Self::Parquet => "parquet",
         }
     }
 
@@ -65,6 +69,7 @@ impl Format {
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Pdf => "application/pdf",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 }
@@ -82,6 +87,9 @@ pub enum RenderError {
     /// The PDF writer failed.
     #[error("writing PDF failed")]
     Pdf(#[source] PdfError),
+    /// The Parquet writer failed.
+    #[error("writing Parquet failed")]
+    Parquet(#[source] castback_store::StoreError),
 }
 
 /// The bytes of `document` in `format`.
@@ -90,6 +98,7 @@ pub fn render(document: &Document, format: Format) -> Result<Vec<u8>, RenderErro
         Format::Json => json::json(document).map_err(RenderError::Json),
         Format::Csv => csv::csv(document).map_err(RenderError::Csv),
         Format::Pdf => pdf::pdf(document).map_err(RenderError::Pdf),
+        Format::Parquet => parquet::parquet(document).map_err(RenderError::Parquet),
     }
 }
 

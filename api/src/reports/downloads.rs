@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use super::Making;
 use crate::downloads::{By, Downloads, Item, Question, name_episodes, read};
 use crate::problem::Result;
-use crate::render::{Block, Chart, ChartKind, Column, Document, Figure, Point, Statement, Table, Value};
+use crate::render::{Block, Chart, ChartKind, Column, Document, Fact, Figure, Point, Statement, Table, Value};
 
 /// Podcasts of a report, newest first; those beyond are left out and said to be.
 const MAX_PODCASTS: usize = 50;
@@ -28,6 +28,12 @@ pub(super) fn build<'a>(making: &'a Making<'a>) -> BoxFuture<'a, Result<Document
 
 async fn write(making: &Making<'_>) -> Result<Document> {
     let mut document = making.document("Downloads".to_owned(), "").await?;
+    let kept_from = making.ask.kept_from();
+    if making.report.from < kept_from {
+        document.facts.push(Fact::new("Ledger kept from", Value::Time(kept_from)));
+        let said = "What was recorded before the ledger is kept is past its retention: the figures begin there.";
+        document.blocks.push(Block::Paragraph(said.to_owned()));
+    }
     let paging = Paging { limit: MAX_LIMIT, cursor: None };
     let podcasts = making.app.catalogue.podcasts(making.report.account, &paging).await?.items;
     if podcasts.len() > MAX_PODCASTS {
@@ -50,7 +56,10 @@ async fn write(making: &Making<'_>) -> Result<Document> {
 async fn of_podcast(making: &Making<'_>, podcast: &Podcast) -> Result<(Vec<Block>, Vec<Figure>, Vec<Statement>)> {
     let title = podcast.title.clone().unwrap_or_else(|| podcast.feed_url.clone());
     let chosen = Window::named(podcast.window.as_str()).unwrap_or_default();
-    let question = |window| Question { podcast: podcast.id, window, from: making.report.from, to: making.report.to };
+    let question = |window| {
+        let (from, to) = (making.report.from, making.report.to);
+        Question { podcast: podcast.id, window, from, to }.kept(&making.ask)
+    };
     let mut figures = Vec::new();
     for window in Window::ALL {
         let downloads = read(&making.ask, question(window), By::Total, making.now).await?;
@@ -103,7 +112,7 @@ fn figure(title: &str, label: &str, (value, note): (u64, &str), sql: String) -> 
 fn days(downloads: &Downloads, making: &Making<'_>) -> Chart {
     const MOST: i32 = 400;
     let last = making.report.to.min(making.now).plus(-1).day();
-    let first = making.report.from.day().max(Day(last.0.saturating_sub(MOST)));
+    let first = making.report.from.max(making.ask.kept_from()).day().max(Day(last.0.saturating_sub(MOST)));
     let value =
         |day: Day| downloads.items.iter().find(|item| item.key == day.to_string()).map_or(0, |item| item.downloads);
     let point = |day: i32| {

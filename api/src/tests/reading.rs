@@ -2,8 +2,10 @@
 
 use castback_rules::credit::Model;
 use castback_rules::window::Window;
+use castback_schemas::table::Table;
 use serde_json::{Value, json};
 
+use super::committed::{Row, at};
 use super::play::NAME;
 use super::{Account, Bench, NOW};
 use crate::figures::{Figures, Heard, Question, shown};
@@ -14,6 +16,43 @@ use crate::render::Value as Shown;
 fn near(actual: &Value, expected: f64) {
     let actual = actual.as_f64().unwrap_or_else(|| panic!("{actual} is no number"));
     assert!((actual - expected).abs() < 1e-9, "{actual}, expected {expected}");
+}
+
+#[tokio::test]
+async fn what_a_pixel_tells_of_and_is_only_shown_is_no_revenue() {
+    let bench = Bench::new().await;
+    let account = bench.sign_up("pixel").await;
+    let body = json!({
+        "name": "shown", "data_set_ids": ["shop"], "starts_on": "2026-11-18", "ends_on": "2026-11-27",
+        "budget": {"amount": 100_000, "currency": "USD"}, "attribution": {"pixel": "shown"},
+    });
+    let campaign = account.post("/v1/campaigns", &body).await.is(201).json()["id"].as_str().unwrap().to_owned();
+    let told = |offset: i64, kind: &str, value: i64, verdict: &str| {
+        Row::from([
+            ("offset", offset.into()),
+            ("event_id", format!("shop/{offset}").as_str().into()),
+            ("occurred_at", at("20T10:00").into()),
+            ("data_set_id", "shop".into()),
+            ("conversion_id", format!("{offset}").as_str().into()),
+            ("event_type", kind.into()),
+            ("value_minor", value.into()),
+            ("currency", "USD".into()),
+            ("campaign_id", campaign.as_str().into()),
+            ("source", "pixel".into()),
+            ("verdict", verdict.into()),
+        ])
+    };
+    let rows = vec![
+        told(0, "purchase", 5_000, "counted"),
+        told(1, "refund", 1_500, "counted"),
+        told(2, "purchase", 9_000, "duplicate"),
+        told(3, "lead", 700, "counted"),
+    ];
+    account.commit(vec![(Table::Conversions, rows)]).await;
+    let performance = account.get(&format!("/v1/campaigns/{campaign}/performance")).await.is(200).json();
+    assert_eq!(performance["unverified_revenue"], json!({"amount": 3_500, "currency": "USD"}));
+    assert_eq!(performance["revenue"]["amount"], 0);
+    assert!(performance["warnings"].to_string().contains("only shown"), "{performance}");
 }
 
 #[tokio::test]

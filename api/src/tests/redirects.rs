@@ -122,6 +122,38 @@ async fn a_vanity_address_and_a_pixel_leave_conversions() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_full_of_conversions_is_told() {
+    let mut bench = Bench::new().await;
+    let (_, campaign) = connected(&bench).await;
+    let account = bench.operator().await;
+    let any = castback_catalogue::campaigns::CampaignFilter::default();
+    let campaigns = bench.app.catalogue.campaigns(None, &any, &castback_catalogue::Paging::default()).await.unwrap();
+    let owner = campaigns.items[0].account;
+    let full = super::Account { bench: &bench, id: owner.to_string(), key: account.key.clone() };
+    let row = |offset: i64| {
+        super::committed::Row::from([
+            ("offset", offset.into()),
+            ("data_set_id", "shop".into()),
+            ("conversion_id", format!("{offset}").as_str().into()),
+            ("verdict", "counted".into()),
+        ])
+    };
+    full.commit(vec![(
+        castback_schemas::table::Table::Conversions,
+        (0..crate::intake::room::FOR_LIFE).map(row).collect(),
+    )])
+    .await;
+    let refused = crate::intake::room::for_conversions(&bench.app, owner).await.unwrap_err();
+    assert_eq!(refused.code(), crate::problem::Code::RateLimited);
+    let stranger = castback_schemas::AccountId::from_uuid(uuid::Uuid::nil());
+    crate::intake::room::for_conversions(&bench.app, stranger).await.unwrap();
+    visit(&bench, &format!("GET /p.gif?c={campaign}&e=lead"), &[]).await.is(200);
+    flushed(&mut bench).await;
+    assert_eq!(bench.app.metrics.redirects_unlogged.get(), 1);
+    assert_eq!(bench.values(Topic::Conversions).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_counted() {
     let bench = Bench::new().await;
     let (podcast, campaign) = connected(&bench).await;

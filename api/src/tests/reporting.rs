@@ -31,7 +31,7 @@ async fn made(account: &Account<'_>, body: Value) -> String {
         }
     });
     let report = ready.await.unwrap();
-    assert_eq!((&report["progress"], &report["formats"]), (&json!(100), &json!(["csv", "json", "pdf"])));
+    assert_eq!((&report["progress"], &report["formats"]), (&json!(100), &json!(["csv", "json", "parquet", "pdf"])));
     stop.cancel();
     maker.await.unwrap().unwrap();
     id
@@ -157,6 +157,46 @@ async fn the_ledger_says_why_and_balances() {
     stranger.get("/v1/ledger?event_id=request-20").await.refused(404, "not_found");
     assert_eq!(stranger.get("/v1/ledger/balance").await.is(200).json()["accepted"], 0);
     stranger.get("/v1/ledger/balance?account=all").await.refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn what_is_past_its_retention_is_left_out_and_said_to_be() {
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("kept").await;
+    let cutoff: castback_schemas::Micros = "2026-11-25".parse().unwrap();
+    bench.app.catalogue.keep_from(account.account(), cutoff).await.unwrap();
+    for (path, scope) in [("/v1/ledger/balance", &account), ("/v1/ledger/balance?account=all", &bench.operator().await)]
+    {
+        let balance = scope.get(path).await.is(200).json();
+        assert_eq!((&balance["kept_from"], &balance["balanced"]), (&json!("2026-11-25T00:00:00Z"), &json!(true)));
+        assert_eq!(balance["accepted"], 5, "conversions are kept for life: {balance}");
+    }
+    let unknown = account.get("/v1/ledger?event_id=nothing").await.refused(404, "not_found").json();
+    assert!(unknown["detail"].as_str().unwrap().contains("before 2026-11-25T00:00:00Z is past its retention"));
+    let path = format!("/v1/podcasts/{}/downloads?to=2026-11-24&from", play.podcast);
+    let downloads = account.get(&format!("{path}=2026-11-01")).await.is(200).json();
+    assert_eq!((&downloads["kept_from"], &downloads["total"]), (&json!("2026-11-25T00:00:00Z"), &json!(0)));
+    let performance = account.get(&format!("/v1/campaigns/{}/performance", play.campaign)).await.is(200).json();
+    assert_eq!((&performance["impressions"], &performance["usable_address_share"]["value"]), (&json!(3), &Value::Null));
+    assert!(performance["warnings"].to_string().contains("past their retention"), "{performance}");
+    let wanted = json!({"from": "2026-11-01", "to": "2026-11-02"});
+    let path = format!("/v1/recounts?account={}", account.id);
+    bench.operator().await.post(&path, &wanted).await.refused(422, "invalid_fields");
+    let id = made(&account, json!({"kind": "downloads", "from": "2026-11-01", "to": "2026-11-25"})).await;
+    let document = prints_what_its_sql_answers(&account, &id).await.to_string();
+    assert!(document.contains("Ledger kept from"), "{document}");
+}
+
+#[tokio::test]
+async fn an_roi_report_over_what_is_past_its_retention_prints_what_its_sql_answers() {
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("kept").await;
+    let cutoff: castback_schemas::Micros = "2026-11-22".parse().unwrap();
+    bench.app.catalogue.keep_from(account.account(), cutoff).await.unwrap();
+    let wanted = json!({"kind": "roi", "campaign_id": play.campaign, "from": "2026-11-01", "to": "2026-11-25"});
+    let id = made(&account, wanted).await;
+    let document = prints_what_its_sql_answers(&account, &id).await.to_string();
+    assert!(document.contains("are past their retention"), "{document}");
 }
 
 #[tokio::test]

@@ -74,7 +74,22 @@ async fn only_an_operator_names_another_account() {
     assert_eq!(listed["items"][0]["id"], json!(podcast));
     operator.get(&format!("/v1/podcasts/{podcast}?account=all")).await.is(200);
     operator.get(&format!("/v1/podcasts/{podcast}")).await.refused(404, "not_found");
-    operator.get("/v1/podcasts?account=all").await.refused(422, "invalid_fields");
+    let other = bench.sign_up("other").await;
+    let theirs = other.podcast("other").await;
+    let all = operator.get("/v1/podcasts?account=all").await.is(200).json();
+    let of = |id: &String| all["items"].as_array().unwrap().iter().find(|item| item["id"] == id.as_str()).unwrap();
+    assert_eq!((&of(&podcast)["account_id"], &of(&theirs)["account_id"]), (&json!(owner.id), &json!(other.id)));
+    let page = operator.get("/v1/podcasts?account=all&limit=1").await.is(200).json();
+    let next = page["next_cursor"].as_str().unwrap();
+    let rest = operator.get(&format!("/v1/podcasts?account=all&cursor={next}")).await.is(200).json();
+    assert_eq!(rest["items"].as_array().unwrap().len() + 1, all["items"].as_array().unwrap().len());
+    other.get("/v1/podcasts?account=all").await.refused(403, "forbidden");
+    for account in [&owner, &other] {
+        account.post("/v1/campaigns", &json!({"name": "of one", "currency": "USD"})).await.is(201);
+    }
+    let campaigns = operator.get("/v1/campaigns?account=all&q=of+one").await.is(200).json();
+    assert_eq!(campaigns["items"].as_array().unwrap().len(), 2, "{campaigns}");
+    operator.get("/v1/reports?account=all").await.refused(422, "invalid_fields");
     let write = operator.delete(&format!("/v1/podcasts/{podcast}?account={}", owner.id)).await;
     write.refused(404, "not_found");
 }

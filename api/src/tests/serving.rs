@@ -78,3 +78,22 @@ async fn what_is_no_http_harms_nobody() {
     shutdown.cancel();
     tokio::time::timeout(PATIENCE, server).await.expect("it stops").unwrap();
 }
+
+#[tokio::test]
+async fn a_call_whose_body_is_not_read_is_told_that_the_connection_closes() {
+    let bench = Bench::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(serve(listener, bench.app.clone(), shutdown.clone()));
+    let head = "POST /v1/users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let small = ask(&mut stream, &format!("{head}Content-Length: 1\r\n\r\n{{")).await;
+    assert!(small.starts_with("HTTP/1.1 4") && !small.contains("connection: close"), "{small}");
+    let body = "x".repeat(3 * 1024 * 1024);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let huge = ask(&mut stream, &format!("{head}Content-Length: {}\r\n\r\n{}", body.len(), &body[..400 * 1024])).await;
+    assert!(huge.starts_with("HTTP/1.1 413") && huge.contains("connection: close"), "{huge}");
+    shutdown.cancel();
+    tokio::time::timeout(PATIENCE, server).await.expect("it stops").unwrap();
+}

@@ -95,22 +95,23 @@ impl Catalogue {
         campaign_of(&row)
     }
 
-    /// The campaigns of an account.
+    /// The campaigns of an account, or of all.
     pub async fn campaigns(
         &self,
-        account: AccountId,
+        account: impl Into<Option<AccountId>>,
         filter: &CampaignFilter,
         paging: &Paging,
     ) -> Result<Page<Campaign>> {
-        let start = paging.start()?;
+        let (account, start) = (account.into(), paging.start()?);
+        let of_account = if account.is_some() { "account_id = $1" } else { "CAST($1 AS TEXT) IS NULL" };
         // A podcast's id is found in the text of the terms: nothing else there looks like it.
         let sql = format!(
-            "SELECT {COLUMNS} FROM campaigns WHERE account_id = $1 AND (created_at, campaign_id) < ($2, $3) \
+            "SELECT {COLUMNS} FROM campaigns WHERE {of_account} AND (created_at, campaign_id) < ($2, $3) \
              AND ($5 IS NULL OR state = $5) AND ($6 IS NULL OR terms LIKE $6) \
              AND ($7 IS NULL OR name_folded LIKE $7 ESCAPE '!') ORDER BY created_at DESC, campaign_id DESC LIMIT $4"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(account.to_string())
+            .bind(account.map(|account| account.to_string()))
             .bind(start.created_at)
             .bind(start.id)
             .bind(start.rows)

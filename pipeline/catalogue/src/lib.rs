@@ -42,6 +42,7 @@ pub mod podcasts;
 pub mod registry;
 pub mod relays;
 pub mod reports;
+pub mod retention;
 mod secret;
 pub mod segments;
 pub mod sessions;

@@ -103,15 +103,16 @@ impl Catalogue {
         podcast_of(&row)
     }
 
-    /// The podcasts of an account.
-    pub async fn podcasts(&self, account: AccountId, paging: &Paging) -> Result<Page<Podcast>> {
-        let start = paging.start()?;
+    /// The podcasts of an account, or of all.
+    pub async fn podcasts(&self, account: impl Into<Option<AccountId>>, paging: &Paging) -> Result<Page<Podcast>> {
+        let (account, start) = (account.into(), paging.start()?);
+        let of_account = if account.is_some() { "account_id = $1" } else { "CAST($1 AS TEXT) IS NULL" };
         let sql = format!(
-            "SELECT {PODCAST_COLUMNS} FROM podcasts WHERE account_id = $1 AND deleted_at IS NULL \
+            "SELECT {PODCAST_COLUMNS} FROM podcasts WHERE {of_account} AND deleted_at IS NULL \
              AND (created_at, podcast_id) < ($2, $3) ORDER BY created_at DESC, podcast_id DESC LIMIT $4"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(account.to_string())
+            .bind(account.map(|account| account.to_string()))
             .bind(start.created_at)
             .bind(start.id)
             .bind(start.rows)

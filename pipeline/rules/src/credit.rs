@@ -9,6 +9,9 @@
 use castback_schemas::time::DAY;
 use castback_schemas::{CampaignId, Micros};
 
+/// The longest look-back that a campaign may have, in days.
+pub const MAX_LOOKBACK_DAYS: u16 = 60;
+
 /// The whole credit of one conversion, in millionths.
 pub const ONE: i64 = 1_000_000;
 

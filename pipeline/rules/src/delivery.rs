@@ -6,12 +6,14 @@
 //! one that runs across midnight delivers once; over midnight, [`Carry`] remembers the union.
 //!
 //! The ad's bytes, in this order: those that a request of the download names in `ads`; the placement's;
-//! its start and duration × bitrate, after the header; else the whole file ([`Delivery::position_unknown`]).
+//! its start and duration × bitrate, after the header; else the whole file ([`Delivery::position_unknown`]),
+//! of the size that the download's own requests know ([`Union::file`]).
 //! A baked-in ad needs all of its bytes as a dynamic one does. A dynamic one is never assumed without `ads`.
 
 use castback_schemas::campaign::Placement;
 use castback_schemas::time::DAY;
 
+use crate::ranges::REACH;
 use crate::window::{Carry, EpisodeFacts, Outcome, Role, Rolling, Touch, Union, Window};
 
 /// A UTC day of one listener and episode as [`evaluate`](crate::window::evaluate) judged it.
@@ -32,8 +34,6 @@ pub struct Ads<'a> {
     pub placements: &'a [&'a Placement],
     /// What the feed says of the file.
     pub episode: EpisodeFacts,
-    /// The file's size, if known ([`EpisodeFacts::file_size`]).
-    pub file: Option<u64>,
 }
 
 /// An ad that a request's `ads` names.
@@ -69,10 +69,10 @@ enum Place {
 
 impl Place {
     /// Whether all of the ad's bytes are in `union`; the whole file holds every ad.
-    fn is_in(self, union: &Union, file: Option<u64>) -> bool {
+    fn is_in(self, union: &Union) -> bool {
         match self {
-            Self::Bytes { from, to } => union.placed.covers(from, to) || file.is_some() && union.is_whole(file),
-            Self::WholeFile => union.is_whole(file),
+            Self::Bytes { from, to } => union.placed.covers(from, to) || union.file < REACH && union.is_whole(),
+            Self::WholeFile => union.is_whole(),
         }
     }
 }
@@ -172,11 +172,11 @@ impl<'a> Walk<'a> {
             let place = if named.peek().is_some() {
                 named.map(|ad| Place::Bytes { from: ad.from, to: ad.to }).find(|place| self.holds(*place))
             } else {
-                self.ads.place(placement).filter(|place| self.holds(*place))
+                self.ads.place(placement, self.union.file).filter(|place| self.holds(*place))
             };
             let Some(place) = place else { continue };
             self.done[placement] = true;
-            if self.before.as_ref().is_some_and(|before| place.is_in(before, self.ads.file)) {
+            if self.before.as_ref().is_some_and(|before| place.is_in(before)) {
                 continue;
             }
             let windows = Window::ALL.map(|window| window == self.window);
@@ -185,27 +185,31 @@ impl<'a> Walk<'a> {
     }
 
     fn holds(&self, place: Place) -> bool {
-        place.is_in(&self.union, self.ads.file)
+        place.is_in(&self.union)
     }
 }
 
 impl Ads<'_> {
-    /// Where a baked-in ad lies; `None` for a dynamic one.
-    fn place(&self, placement: usize) -> Option<Place> {
+    /// Where a baked-in ad lies in a file of that size; `None` for a dynamic one.
+    fn place(&self, placement: usize, file: u64) -> Option<Place> {
         let ad = self.placements.get(placement).filter(|ad| !ad.dynamic)?;
         let given = ad.from_byte.zip(ad.to_byte).filter(|(from, to)| from < to);
-        Some(given.or_else(|| self.by_bitrate(ad)).map_or(Place::WholeFile, |(from, to)| Place::Bytes { from, to }))
+        Some(
+            given
+                .or_else(|| self.by_bitrate(ad, file))
+                .map_or(Place::WholeFile, |(from, to)| Place::Bytes { from, to }),
+        )
     }
 
     /// Start and duration × bitrate, after the header, rounded outwards and kept inside the file.
-    fn by_bitrate(&self, ad: &Placement) -> Option<(u64, u64)> {
+    fn by_bitrate(&self, ad: &Placement, file: u64) -> Option<(u64, u64)> {
         let (start, seconds) = ad.start_seconds.zip(ad.duration_seconds)?;
         let length = u128::from(self.episode.length?);
         let duration = u128::from(self.episode.duration_s.filter(|duration| *duration > 0)?);
         let from = length * u128::from(start) / duration;
         let to = (length * (u128::from(start) + u128::from(seconds))).div_ceil(duration);
         let after_header = |byte: u128| u64::try_from(byte).ok()?.checked_add(self.episode.header_bytes);
-        let (from, to) = (after_header(from)?, after_header(to)?.min(self.file.unwrap_or(u64::MAX)));
+        let (from, to) = (after_header(from)?, after_header(to)?.min(file));
         (from < to).then_some((from, to))
     }
 }

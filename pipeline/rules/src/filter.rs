@@ -96,24 +96,28 @@ pub struct FilterInput<'a> {
 /// The first reason to filter a request, if any, but for `rate` and `below_threshold`.
 #[must_use]
 pub fn judge(request: &FilterInput<'_>, lists: &Lists) -> Option<FilterReason> {
-    before_agent(request).or_else(|| {
+    let against_agent = || {
         let agent = lists.agents.classify(request.user_agent.unwrap_or_default());
-        from_agent(request, agent, lists)
-    })
+        judge_agent(request.user_agent, agent)
+    };
+    before_agent(request).or_else(against_agent).or_else(|| by_origin(request, lists))
 }
 
-/// [`judge`] for a caller that remembers what `lists` said about the request's user agent.
+/// What speaks against a user agent itself, whatever it asks for: the part of [`judge`] that may be
+/// remembered for each agent.
 #[must_use]
-pub fn judge_as(request: &FilterInput<'_>, agent: &Agent, lists: &Lists) -> Option<FilterReason> {
-    before_agent(request).or_else(|| from_agent(request, agent, lists))
+pub fn judge_agent(user_agent: Option<&str>, agent: &Agent) -> Option<FilterReason> {
+    by_user_agent(user_agent).or_else(|| by_agent(user_agent, agent))
+}
+
+/// [`judge`] for a caller that remembers what [`judge_agent`] said of the request's user agent.
+#[must_use]
+pub fn judge_as(request: &FilterInput<'_>, agent: Option<FilterReason>, lists: &Lists) -> Option<FilterReason> {
+    before_agent(request).or(agent).or_else(|| by_origin(request, lists))
 }
 
 fn before_agent(request: &FilterInput<'_>) -> Option<FilterReason> {
-    by_request(request).or_else(|| by_answer(request)).or_else(|| by_user_agent(request.user_agent))
-}
-
-fn from_agent(request: &FilterInput<'_>, agent: &Agent, lists: &Lists) -> Option<FilterReason> {
-    by_agent(request, agent).or_else(|| by_origin(request, lists))
+    by_request(request).or_else(|| by_answer(request))
 }
 
 fn by_request(request: &FilterInput<'_>) -> Option<FilterReason> {
@@ -169,10 +173,10 @@ fn is_watchos_duplicate(text: &str) -> bool {
     (text.starts_with("atc/") && text.contains("watchOS")) || text.contains("(null)/(null) watchOS")
 }
 
-fn by_agent(request: &FilterInput<'_>, agent: &Agent) -> Option<FilterReason> {
+fn by_agent(user_agent: Option<&str>, agent: &Agent) -> Option<FilterReason> {
     match agent.kind {
         AgentKind::Bot => Some(FilterReason::Bot),
-        AgentKind::Unknown => request.user_agent.is_some_and(says_bot).then_some(FilterReason::Bot),
+        AgentKind::Unknown => user_agent.is_some_and(says_bot).then_some(FilterReason::Bot),
         _ => agent.is_bot_library().then_some(FilterReason::BotLibrary),
     }
 }

@@ -24,7 +24,7 @@ const GOOD: FilterInput<'_> = FilterInput {
 fn judged(request: FilterInput<'_>) -> Option<FilterReason> {
     let reason = judge(&request, &LISTS);
     let agent = LISTS.agents.classify(request.user_agent.unwrap_or_default());
-    assert_eq!(judge_as(&request, agent, &LISTS), reason);
+    assert_eq!(judge_as(&request, judge_agent(request.user_agent, agent), &LISTS), reason);
     reason
 }
 

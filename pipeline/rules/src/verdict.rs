@@ -1,7 +1,9 @@
 //! The verdict on an accepted record: one bucket, and why.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crate::filter::FilterReason;
 use crate::named::{UnknownName, named};
@@ -110,7 +112,9 @@ impl FromStr for Reason {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::all().find(|reason| reason.as_str() == name).ok_or(UnknownName { set: "reason" })
+        static NAMED: LazyLock<HashMap<&str, Reason>> =
+            LazyLock::new(|| Reason::all().map(|reason| (reason.as_str(), reason)).collect());
+        NAMED.get(name).copied().ok_or(UnknownName { set: "reason" })
     }
 }
 

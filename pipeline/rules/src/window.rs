@@ -29,7 +29,7 @@ use castback_schemas::time::DAY;
 
 pub use carry::{Carry, InvalidCarry, MAX_PENDING, MAX_PIECES, Open, Rolling};
 pub use need::{CONTENT_SECONDS, EpisodeFacts, Need, need_of};
-pub use touch::{PackedTouch, Touch};
+pub use touch::Touch;
 pub use union::Union;
 
 /// A way to tell one download from the next.
@@ -125,18 +125,29 @@ impl Outcome {
 /// the day before left; writes one outcome per touch to `out` (cleared first) and returns what the day
 /// leaves. A day without touches leaves nothing: nothing reaches over a whole day.
 pub fn evaluate(carry: &Carry, touches: &[Touch], out: &mut Vec<Outcome>) -> Carry {
-    out.clear();
-    out.resize(touches.len(), Outcome { verdict: TouchVerdict::BelowThreshold, roles: [Role::Outside; 3] });
+    let [first, last] = walk(carry, touches, out);
     let Some(midnight) = touches.first().map(|touch| touch.at.day().next().start()) else {
         return Carry::default();
     };
+    Carry { first_touch: first.leave(midnight), last_touch: last.leave(midnight) }
+}
+
+/// [`evaluate`] for who does not ask what the day leaves.
+pub fn outcomes(carry: &Carry, touches: &[Touch], out: &mut Vec<Outcome>) {
+    walk(carry, touches, out);
+}
+
+/// The walks of the rolling windows, over.
+fn walk<'a>(carry: &'a Carry, touches: &'a [Touch], out: &mut Vec<Outcome>) -> [Pass<'a>; 2] {
+    out.clear();
+    out.resize(touches.len(), Outcome { verdict: TouchVerdict::BelowThreshold, roles: [Role::Outside; 3] });
     run(Window::UtcDay, carry.rolling(Window::UtcDay), touches, out);
     let first = run(Window::FirstTouch, &carry.first_touch, touches, out);
     let last = run(Window::LastTouch, &carry.last_touch, touches, out);
     for outcome in out.iter_mut() {
         outcome.verdict = verdict(outcome.roles, touches);
     }
-    Carry { first_touch: first.leave(midnight), last_touch: last.leave(midnight) }
+    [first, last]
 }
 
 /// Rows of the day before whose bytes helped a download of this day, with the row that they helped, the

@@ -1,11 +1,10 @@
 //! `app_events`: the verdicts of app events. Friction and measurement build on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use async_trait::async_trait;
 use castback_rules::filter::FilterReason;
 use castback_rules::verdict::Reason;
 use castback_schemas::edge::{HashKey, fingerprint};
@@ -16,23 +15,14 @@ use castback_schemas::{AccountId, Day, Group, Micros, Slot, Topic};
 use crate::change::{Changes, Value};
 use crate::days::{DayRow, DayState, KeyDays};
 use crate::directory::Directory;
-use crate::group::{GroupSpec, GroupState, Input, Making, ProcessorSpec, RecountRequest};
-use crate::ledger::{FoldError, Ledger};
-use crate::processors::ids::Ids;
-use crate::processors::judged::Judged;
-use crate::processors::ledger::{self, RULE_VERSION, unreadable};
+use crate::group::{Making, ProcessorSpec};
+use crate::ledger::ids::Ids;
+use crate::ledger::judged::Judged;
+use crate::ledger::{self, RULE_VERSION, unreadable};
 
 /// The processor's row.
 pub const SPEC: ProcessorSpec =
     ProcessorSpec { name: "app_events", group: Group::Experience, judges: Some(Topic::AppEvents) };
-
-/// The group's row.
-pub const GROUP: GroupSpec = GroupSpec {
-    group: Group::Experience,
-    inputs: &[Topic::AppEvents],
-    decoded: true,
-    make: |making| Box::new(AppEvents::new(making)),
-};
 
 /// How long after a day its events may come before it freezes.
 const LATENESS: i64 = DAY;
@@ -44,8 +34,9 @@ struct AccountState {
     users: BTreeMap<Box<str>, KeyDays>,
 }
 
+/// The processor of one slot.
 #[derive(Debug)]
-struct AppEvents {
+pub struct AppEvents {
     slot: Slot,
     ids_key: HashKey,
     accounts: BTreeMap<AccountId, AccountState>,
@@ -96,7 +87,9 @@ impl<'a> Columns<'a> {
 }
 
 impl AppEvents {
-    fn new(making: &Making) -> Self {
+    /// A processor without state.
+    #[must_use]
+    pub fn new(making: &Making) -> Self {
         Self { slot: making.slot, ids_key: making.key(), accounts: BTreeMap::new() }
     }
 
@@ -132,12 +125,92 @@ impl AppEvents {
         Ok(if first { Judged::COUNTED } else { Judged::SAME_EVENT })
     }
 
+    /// How days of users stand, as read back.
+    ///
+    /// # Errors
+    /// A row can't be read.
+    pub fn know_days(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        for row in DayRow::read(batch, Topic::AppEvents)? {
+            let days = self.accounts.entry(row.account).or_default().users.entry(row.key.into()).or_default();
+            match row.state {
+                DayState::Open => days.open_since(row.day, row.noted_at),
+                DayState::Frozen => days.freeze(row.day, None),
+                DayState::RecountDue => days.freeze(row.day, Some(row.noted_at)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Days that are open for somebody.
+    #[must_use]
+    pub fn open_days(&self) -> BTreeSet<Day> {
+        let users = self.accounts.values().flat_map(|state| state.users.values());
+        users.flat_map(KeyDays::open).collect()
+    }
+
+    /// Puts ledger rows of an open day back.
+    ///
+    /// # Errors
+    /// A row can't be read.
+    pub fn put_back(&mut self, day: Day, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let columns = Columns::of(batch)?;
+        for row in 0..batch.num_rows() {
+            let Some(account) = self.account_of(&columns, row) else { continue };
+            let state = self.accounts.entry(account).or_default();
+            let user = columns.user.value(row);
+            let Some(days) = state.users.get_mut(user).filter(|days| days.is_open(day)) else { continue };
+            days.record(Micros(columns.occurred_at.value(row)), Micros(columns.recorded_at.value(row)));
+            // A repeat was remembered with the day of the first.
+            if columns.verdict(row)? == "counted" {
+                state.ids.first(columns.id(&self.ids_key, row), (user.into(), day));
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a batch of new events and says their rows.
+    ///
+    /// # Errors
+    /// The batch is not in the ledger's shape, or a row can't be written.
+    pub fn step(&mut self, batch: &RecordBatch, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
+        let columns = Columns::of(batch)?;
+        let mut judged = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            judged.push(self.admit(&columns, row, out)?);
+        }
+        out.batch(Table::AppEvents, ledger::rows(Table::AppEvents, batch, (&judged, directory), |_| None)?);
+        Ok(())
+    }
+
+    /// Freezes the days of users that are ripe at `log_time`.
+    ///
+    /// # Errors
+    /// A row can't be written.
+    pub fn freeze(&mut self, log_time: Micros, out: &mut Changes) -> Result<(), ArrowError> {
+        for (&account, state) in &mut self.accounts {
+            let mut frozen = Vec::new();
+            for (user, days) in &mut state.users {
+                for day in days.ripe(log_time, LATENESS) {
+                    days.freeze(day, None);
+                    frozen.push((user.clone(), day));
+                    let (topic, state) = (Topic::AppEvents, DayState::Frozen);
+                    DayRow { account, topic, key: user, day, noted_at: log_time, state }.write(out)?;
+                }
+            }
+            state.ids.forget(frozen);
+        }
+        Ok(())
+    }
+
     /// Judges the late events of a day whose users are due.
-    fn judge_late(
+    ///
+    /// # Errors
+    /// A row can't be read or written.
+    pub fn judge_late(
         &mut self,
         batches: &[RecordBatch],
         (day, log_time): (Day, Micros),
-        directory: &Directory,
+        (is_whole, directory): (&(dyn Fn(AccountId) -> bool + Sync), &Directory),
         out: &mut Changes,
     ) -> Result<(), ArrowError> {
         let columns: Vec<Columns<'_>> = batches.iter().map(Columns::of).collect::<Result<_, _>>()?;
@@ -146,7 +219,8 @@ impl AppEvents {
         for columns in &columns {
             for row in 0..columns.account.len() {
                 match (columns.verdict(row)?, self.account_of(columns, row)) {
-                    ("late", Some(_)) => late.push((columns.offset(row)?, columns, row)),
+                    // Where rows of the day have gone, what came late stays late.
+                    ("late", Some(account)) if is_whole(account) => late.push((columns.offset(row)?, columns, row)),
                     ("counted", Some(account)) => {
                         ids.entry(account).or_default().first(columns.id(&self.ids_key, row), ());
                     }
@@ -192,6 +266,7 @@ impl AppEvents {
                 Micros(columns.occurred_at.value(row)).into(),
                 Value::Null,
                 judged.verdict().as_str().into(),
+                columns.verdict(row)?.into(),
                 judged.reason.map(Reason::as_str).into(),
                 judged.duplicate_of.into(),
                 false.into(),
@@ -203,94 +278,13 @@ impl AppEvents {
         )
     }
 
-    fn due(&self, log_time: Micros) -> Vec<Day> {
+    /// Days with late events that have settled by `log_time`.
+    #[must_use]
+    pub fn due(&self, log_time: Micros) -> Vec<Day> {
         let users = self.accounts.values().flat_map(|state| state.users.values());
         let mut due: Vec<Day> = users.flat_map(|days| days.due(log_time)).collect();
         due.sort_unstable();
         due.dedup();
         due
-    }
-}
-
-#[async_trait]
-impl GroupState for AppEvents {
-    async fn restore(&mut self, ledger: &Ledger, _: &Directory, _: &mut Changes) -> Result<(), FoldError> {
-        let mut open = Vec::new();
-        for batch in ledger.all(Table::Days).await? {
-            for row in DayRow::read(&batch, Topic::AppEvents)? {
-                let days = self.accounts.entry(row.account).or_default().users.entry(row.key.into()).or_default();
-                match row.state {
-                    DayState::Open => {
-                        days.open_since(row.day, row.noted_at);
-                        open.push(row.day);
-                    }
-                    DayState::Frozen => days.freeze(row.day, None),
-                    DayState::RecountDue => days.freeze(row.day, Some(row.noted_at)),
-                }
-            }
-        }
-        open.sort_unstable();
-        open.dedup();
-        for day in open {
-            for batch in ledger.day(Table::AppEvents, day).await? {
-                let columns = Columns::of(&batch)?;
-                for row in 0..batch.num_rows() {
-                    let Some(account) = self.account_of(&columns, row) else { continue };
-                    let state = self.accounts.entry(account).or_default();
-                    let user = columns.user.value(row);
-                    let Some(days) = state.users.get_mut(user).filter(|days| days.is_open(day)) else { continue };
-                    days.record(Micros(columns.occurred_at.value(row)), Micros(columns.recorded_at.value(row)));
-                    // A repeat was remembered with the day of the first.
-                    if columns.verdict(row)? == "counted" {
-                        state.ids.first(columns.id(&self.ids_key, row), (user.into(), day));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, input: &Input<'_>, directory: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
-        let Some(batch) = input.rows.as_ref().filter(|rows| rows.num_rows() > 0) else { return Ok(()) };
-        let columns = Columns::of(batch)?;
-        let mut judged = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
-            judged.push(self.admit(&columns, row, out)?);
-        }
-        out.batch(Table::AppEvents, ledger::rows(Table::AppEvents, batch, (&judged, directory), |_| None)?);
-        Ok(())
-    }
-
-    fn tick(&mut self, log_time: Micros, _: &Directory, out: &mut Changes) -> Result<bool, ArrowError> {
-        for (&account, state) in &mut self.accounts {
-            let mut frozen = Vec::new();
-            for (user, days) in &mut state.users {
-                for day in days.ripe(log_time, LATENESS) {
-                    days.freeze(day, None);
-                    frozen.push((user.clone(), day));
-                    let (topic, state) = (Topic::AppEvents, DayState::Frozen);
-                    DayRow { account, topic, key: user, day, noted_at: log_time, state }.write(out)?;
-                }
-            }
-            state.ids.forget(frozen);
-        }
-        Ok(!self.due(log_time).is_empty())
-    }
-
-    async fn recount(
-        &mut self,
-        asked: Option<&RecountRequest>,
-        log_time: Micros,
-        (ledger, directory): (&Ledger, &Directory),
-        out: &mut Changes,
-    ) -> Result<(), FoldError> {
-        if asked.is_some() {
-            return Ok(());
-        }
-        for day in self.due(log_time) {
-            let rows = ledger.day(Table::AppEvents, day).await?;
-            self.judge_late(&rows, (day, log_time), directory, out)?;
-        }
-        Ok(())
     }
 }

@@ -6,58 +6,58 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use async_trait::async_trait;
 use castback_schemas::table::Table;
 use castback_schemas::time::HOUR;
 use castback_schemas::{AccountId, Group, Micros, Topic};
 
 use crate::change::Changes;
-use crate::directory::Directory;
-use crate::group::{GroupSpec, GroupState, Input, ProcessorSpec};
-use crate::ledger::{FoldError, Ledger};
-use crate::processors::ledger::unreadable;
+use crate::group::{Input, ProcessorSpec};
+use crate::ledger::unreadable;
 
 /// The processor's row.
 pub const SPEC: ProcessorSpec = ProcessorSpec { name: "tally", group: Group::Tally, judges: None };
 
-/// The group's row.
-pub const GROUP: GroupSpec = GroupSpec {
-    group: Group::Tally,
-    inputs: &[Topic::ListenerRequests, Topic::Conversions, Topic::AppEvents],
-    decoded: false,
-    make: |making| Box::new(Tally { installation: making.installation, counts: BTreeMap::new() }),
-};
-
+/// The processor of one slot.
 #[derive(Debug)]
-struct Tally {
+pub struct Tally {
     /// Whose the records without an account are.
     installation: AccountId,
     counts: BTreeMap<(Topic, AccountId, Micros), i64>,
 }
 
-#[async_trait]
-impl GroupState for Tally {
-    async fn restore(&mut self, ledger: &Ledger, _: &Directory, _: &mut Changes) -> Result<(), FoldError> {
-        for batch in ledger.all(Table::Tallies).await? {
-            let column = |name: &str| batch.column_by_name(name).ok_or_else(|| unreadable(name));
-            let text = |name: &str| column(name)?.as_string_opt::<i32>().ok_or_else(|| unreadable(name));
-            let (accounts, topics) = (text("account_id")?, text("topic")?);
-            let hours =
-                column("hour")?.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| unreadable("hour"))?;
-            let counts = column("accepted")?.as_primitive_opt::<Int64Type>().ok_or_else(|| unreadable("accepted"))?;
-            for row in 0..counts.len() {
-                let account = accounts.value(row).parse().map_err(|_| unreadable("account_id"))?;
-                let topic = topics.value(row).parse().map_err(|_| unreadable("topic"))?;
-                self.counts.insert((topic, account, Micros(hours.value(row))), counts.value(row));
-            }
+impl Tally {
+    /// A tally without counts; records without an account are `installation`'s.
+    #[must_use]
+    pub fn new(installation: AccountId) -> Self {
+        Self { installation, counts: BTreeMap::new() }
+    }
+
+    /// Puts counts back.
+    ///
+    /// # Errors
+    /// A row can't be read.
+    pub fn know(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| unreadable(name));
+        let text = |name: &str| column(name)?.as_string_opt::<i32>().ok_or_else(|| unreadable(name));
+        let (accounts, topics) = (text("account_id")?, text("topic")?);
+        let hours = column("hour")?.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| unreadable("hour"))?;
+        let counts = column("accepted")?.as_primitive_opt::<Int64Type>().ok_or_else(|| unreadable("accepted"))?;
+        for row in 0..counts.len() {
+            let account = accounts.value(row).parse().map_err(|_| unreadable("account_id"))?;
+            let topic = topics.value(row).parse().map_err(|_| unreadable("topic"))?;
+            self.counts.insert((topic, account, Micros(hours.value(row))), counts.value(row));
         }
         Ok(())
     }
 
-    fn step(&mut self, input: &Input<'_>, _: &Directory, out: &mut Changes) -> Result<(), ArrowError> {
+    /// Counts records as they lie on the log.
+    ///
+    /// # Errors
+    /// A row can't be written.
+    pub fn step(&mut self, input: &Input<'_>, out: &mut Changes) -> Result<(), ArrowError> {
         let mut touched = BTreeSet::new();
         for record in input.records {
             let account = record.account.unwrap_or(self.installation);

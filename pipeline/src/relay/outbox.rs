@@ -1,35 +1,23 @@
 //! Events of changes made over the API: from the catalogue's outbox to their topics, in order.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
 use castback_broker::NewRecord;
 use castback_catalogue::outbox::OutboxEvent;
 use castback_schemas::{Clock, Slot};
 use castback_store::failpoint;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::encoders::{Encoders, SendError};
-use crate::task::{Shared, chain};
-
-/// How often the outbox is looked at.
-const EVERY: Duration = Duration::from_millis(250);
+use super::round::Relay;
+use crate::task::Shared;
 
 /// Events sent at once.
 const BATCH: u16 = 500;
 
-pub(super) async fn run(shared: Arc<Shared>, owner: String, stop: CancellationToken) {
-    let mut encoders = Encoders::new(shared.catalogue.clone());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        if let Err(error) = send(&shared, &owner, &mut encoders).await {
-            tracing::warn!(error = %chain(&error), "relay.outbox_not_sent");
-        }
+pub(super) async fn run(relay: Relay) {
+    let mut encoders = relay.encoders();
+    while relay.comes_round().await {
+        relay.note(send(&relay.shared, &relay.owner, &mut encoders).await);
     }
 }
 

@@ -5,7 +5,6 @@
 //! sent. The relay's position moves when they are durable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
@@ -14,58 +13,37 @@ use bytes::Bytes;
 use castback_broker::NewRecord;
 use castback_rules::filter::FilterReason;
 use castback_schemas::event::{AdBytes, AppEvent, Conversion, HouseholdKey, ListenerRequest};
-use castback_schemas::time::SECOND;
 use castback_schemas::{AccountId, Micros, Revision, Slot, Topic};
-use castback_store::{COMMIT, PinnedView, Scan, Versions};
-use tokio_util::sync::CancellationToken;
+use castback_store::{COMMIT, Scan, Versions};
 
 use super::encoders::{Encoders, SendError};
+use super::round::Relay;
 use super::topics::append;
 use crate::decode::ledger_of;
-use crate::processors::ledger::unreadable;
-use crate::task::{Shared, chain};
+use crate::ledger::unreadable;
 
-/// The relay's name in the catalogue.
-const NAME: &str = "reroute";
-
-/// How often committed rows are looked through: only outside producers misroute, and seldom.
-const EVERY: Duration = Duration::from_secs(2);
-
-/// How long a process holds the relay without renewal, in microseconds.
-const LEASE: i64 = 10 * SECOND;
-
-pub(super) async fn run(shared: Arc<Shared>, owner: String, stop: CancellationToken) {
-    let mut encoders = Encoders::new(shared.catalogue.clone());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        if let Err(error) = send(&shared, &owner, &mut encoders).await {
-            tracing::warn!(error = %chain(&error), "relay.rerouted_not_sent");
-        }
+pub(super) async fn run(relay: Relay) {
+    let mut encoders = relay.encoders();
+    while relay.comes_round().await {
+        relay.note(send(&relay, &mut encoders).await);
     }
 }
 
-async fn send(shared: &Shared, owner: &str, encoders: &mut Encoders) -> Result<(), SendError> {
-    let from = shared.catalogue.relay_position(NAME).await?;
-    if shared.catalogue.newest_commit().await? <= from || !shared.catalogue.take_lease(NAME, owner, LEASE).await? {
-        return Ok(());
-    }
-    let view = Arc::new(PinnedView::load(&shared.catalogue, None).await?.newer_than(from));
+async fn send(relay: &Relay, encoders: &mut Encoders) -> Result<(), SendError> {
+    let Some(news) = relay.news().await? else { return Ok(()) };
+    let (shared, view) = (&relay.shared, &news.view);
     for topic in [Topic::ListenerRequests, Topic::Conversions, Topic::AppEvents] {
         let Some(table) = ledger_of(topic) else { continue };
         for slot in Slot::all().filter(|slot| !view.pieces(table, *slot).is_empty()) {
             let scan = Scan { slot: Some(slot), versions: Versions::All, ..Scan::new(table) };
             let mut records = Vec::new();
-            for batch in shared.store.rows(&view, scan).await? {
-                collect(topic, &Cells(&batch), (from, encoders), &mut records).await?;
+            for batch in shared.store.rows(view, scan).await? {
+                collect(topic, &Cells(&batch), (news.after, encoders), &mut records).await?;
             }
             append(shared, records).await?;
         }
     }
-    shared.catalogue.advance_relay(NAME, view.revision()).await?;
-    Ok(())
+    relay.sent(&news).await
 }
 
 /// The records of a batch's rows that are newer than a commit and were in the wrong slot.

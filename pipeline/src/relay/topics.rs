@@ -5,7 +5,6 @@
 //! drop what they have.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
@@ -13,24 +12,14 @@ use arrow::error::ArrowError;
 use bytes::Bytes;
 use castback_broker::{MAX_APPEND_BYTES, MAX_RECORD_BYTES, NewRecord};
 use castback_schemas::table::Table;
-use castback_schemas::time::SECOND;
 use castback_schemas::{AccountId, Clock, Group, Slot, Topic, Unit};
-use castback_store::{COMMIT, PinnedView, Scan, Versions, failpoint};
+use castback_store::{COMMIT, Scan, Versions, failpoint};
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::encoders::{Encoders, SendError};
-use crate::processors::ledger::unreadable;
-use crate::task::{Shared, chain};
-
-/// The relay's name in the catalogue.
-const NAME: &str = "topics";
-
-/// How often committed rows are looked for.
-const EVERY: Duration = Duration::from_millis(250);
-
-/// How long a process holds the relay without renewal, in microseconds.
-const LEASE: i64 = 10 * SECOND;
+use super::round::Relay;
+use crate::ledger::unreadable;
+use crate::task::Shared;
 
 /// Events appended at once, as far as their bytes are what an append may have.
 const BATCH: usize = 1_000;
@@ -41,39 +30,29 @@ const OUTGOING: &[(Table, Topic, &str)] = &[
     (Table::DeadLetters, Topic::DeadLetters, "topic"),
 ];
 
-pub(super) async fn run(shared: Arc<Shared>, owner: String, stop: CancellationToken) {
-    let mut encoders = Encoders::new(shared.catalogue.clone());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        if let Err(error) = send(&shared, &owner, &mut encoders).await {
-            tracing::warn!(error = %chain(&error), "relay.topics_not_sent");
-        }
+pub(super) async fn run(relay: Relay) {
+    let mut encoders = relay.encoders();
+    while relay.comes_round().await {
+        relay.note(send(&relay, &mut encoders).await);
     }
 }
 
-async fn send(shared: &Shared, owner: &str, encoders: &mut Encoders) -> Result<(), SendError> {
-    let from = shared.catalogue.relay_position(NAME).await?;
-    if shared.catalogue.newest_commit().await? <= from || !shared.catalogue.take_lease(NAME, owner, LEASE).await? {
-        return Ok(());
-    }
-    let view = Arc::new(PinnedView::load(&shared.catalogue, None).await?.newer_than(from));
+async fn send(relay: &Relay, encoders: &mut Encoders) -> Result<(), SendError> {
+    let Some(news) = relay.news().await? else { return Ok(()) };
+    let (shared, view) = (&relay.shared, &news.view);
     for &(table, topic, key) in OUTGOING {
         for slot in Slot::all().filter(|slot| !view.pieces(table, *slot).is_empty()) {
             let scan = Scan { slot: Some(slot), versions: Versions::All, ..Scan::new(table) };
-            let rows = shared.store.rows(&view, scan).await?;
+            let rows = shared.store.rows(view, scan).await?;
             let mut events = Vec::new();
             for batch in &rows {
-                collect(batch, from.0, &mut events)?;
+                collect(batch, news.after.0, &mut events)?;
             }
             let records = records(events, (topic, key, slot), (shared.clock.as_ref(), encoders)).await?;
             append(shared, records).await?;
         }
     }
-    shared.catalogue.advance_relay(NAME, view.revision()).await?;
-    Ok(())
+    relay.sent(&news).await
 }
 
 /// Appends records in pieces that the log takes.

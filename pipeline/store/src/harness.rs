@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::compaction::Compactor;
 use crate::object::{SliceRows, encode};
+use crate::objects::bucket_tests;
 use crate::samples::{Cell, Row, account, batch, request, unit};
 use crate::store::Store;
 use crate::view::PinnedView;
@@ -40,7 +41,11 @@ impl Harness {
         let database = format!("sqlite://{}", directory.path().join("castback.db").display());
         let catalogue = Catalogue::open(&database, clock.clone(), [7; 32]).await.unwrap();
         let objects = Url::from_directory_path(directory.path().join("objects")).unwrap();
-        let store = Store::open(objects.as_str()).unwrap();
+        // The same suite on a bucket: every harness has a prefix of its own there.
+        let store = match std::env::var("CASTBACK_TEST_STORE").as_deref() {
+            Ok("s3") => Store::over(bucket_tests::objects(&directory.path().display().to_string())),
+            _ => Store::open(objects.as_str()).unwrap(),
+        };
         let ids = Arc::new(SeededIds::new([9; 32]));
         let compactor = Compactor::new(store.clone(), catalogue.clone(), clock.clone(), ids.clone());
         let units: Vec<Unit> = Slot::all().map(|slot| unit(slot.0)).collect();

@@ -56,11 +56,12 @@ impl Objects {
     }
 
     fn open_bucket(url: &Url, address: &str) -> Result<Self> {
+        Self::in_bucket(AmazonS3Builder::from_env(), url, address)
+    }
+
+    fn in_bucket(settings: AmazonS3Builder, url: &Url, address: &str) -> Result<Self> {
         let bucket = url.host_str().ok_or_else(|| StoreError::Address(address.to_owned()))?;
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .build()
-            .map_err(|error| StoreError::Open(Arc::new(error)))?;
+        let store = settings.with_bucket_name(bucket).build().map_err(|error| StoreError::Open(Arc::new(error)))?;
         let prefix = Path::parse(url.path().trim_matches('/')).map_err(|_| StoreError::Address(address.to_owned()))?;
         Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), directory: None, address: address.into() })
     }
@@ -121,6 +122,12 @@ impl Objects {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(StoreError::Remove { key: key.to_owned(), source: Arc::new(error) }),
         }
+    }
+
+    /// Puts other bytes in an object's place, as damage would.
+    #[cfg(test)]
+    pub(crate) async fn damage(&self, key: &str, bytes: Bytes) {
+        self.store.put(&path_of(key).unwrap(), PutPayload::from_bytes(bytes)).await.unwrap();
     }
 
     /// The keys under `prefix` that were last written before `before`.
@@ -202,6 +209,10 @@ fn get_error(key: &str, error: object_store::Error) -> StoreError {
         error => StoreError::Get { key, source: Arc::new(error) },
     }
 }
+
+#[cfg(test)]
+#[path = "objects_bucket_tests.rs"]
+pub(crate) mod bucket_tests;
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use crate::view::PinnedView;
 
 /// Tasks decoded at once. More would not be faster on the cores there are; one day's rows are
 /// held per task.
-fn readers() -> usize {
+pub(crate) fn readers() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 

@@ -2,7 +2,8 @@
 //! and time, with `commit`.
 //!
 //! A file is read whole and its CRC-32 (kept by the catalogue) is compared before a row is
-//! believed; only [`crate::bloom`] reads ranges, to find out which files to read at all.
+//! believed; only [`crate::bloom`] reads less, the filters and the footer at a file's end, which have
+//! a checksum of their own, to find out which files to read at all.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
 
 use crate::columns::{COMMIT, conform, stored_schema};
@@ -76,6 +77,7 @@ fn write(table: Table, batch: &RecordBatch) -> Result<Bytes, ParquetError> {
     if table.spec().kind == Kind::Ledger && batch.column_by_name("event_id").is_some() {
         let column = parquet::schema::types::ColumnPath::from("event_id");
         properties = properties
+            .set_bloom_filter_position(BloomFilterPosition::End)
             .set_column_bloom_filter_enabled(column.clone(), true)
             .set_column_bloom_filter_max_ndv(column.clone(), ROW_GROUP_ROWS as u64)
             .set_column_bloom_filter_fpp(column, BLOOM_FALSE_POSITIVES);
@@ -83,6 +85,16 @@ fn write(table: Table, batch: &RecordBatch) -> Result<Bytes, ParquetError> {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
     writer.write(batch)?;
     writer.into_inner().map(Bytes::from)
+}
+
+/// Where the filters of a segment begin, behind which the footer lies, and the CRC-32 of both.
+pub(crate) fn tail(bytes: &Bytes) -> Result<Option<(u64, u32)>> {
+    let parquet = |error| StoreError::Parquet(Arc::new(error));
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(parquet)?;
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let first = columns.filter_map(ColumnChunkMetaData::bloom_filter_offset).min();
+    let start = first.and_then(|first| usize::try_from(first).ok());
+    Ok(start.and_then(|start| Some((start as u64, crc32fast::hash(bytes.get(start..)?)))))
 }
 
 /// Opens a segment's bytes for the wanted columns, skipping row groups of other accounts and

@@ -7,23 +7,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use castback_schemas::table::Table;
+use moka::sync::Cache;
 use uuid::Uuid;
 
 use crate::columns::with_commit;
 use crate::error::{Result, StoreError};
 use crate::object::{EncodedObject, PartBody, decode_part, part_range};
 use crate::objects::Objects;
+use crate::sharing::Sharing;
+use crate::sums::Sums;
 use crate::view::{Piece, Place};
 
 /// Bytes of commit objects kept in memory. When more come, the oldest go; they are read from
 /// the object store again. Twice the uncompacted objects of a busy installation.
 const RECENT_BYTES: usize = 256 * 1024 * 1024;
 
+/// Bytes of decoded parts of commit objects kept in memory: a question reads the same ones many times
+/// over. Of more, the least used go.
+const DECODED_BYTES: u64 = 128 * 1024 * 1024;
+
 /// The store of an installation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     objects: Objects,
     recent: Arc<Mutex<Recent>>,
+    sums: Arc<Sums>,
+    sharing: Arc<Sharing>,
+    decoded: Cache<(String, u64), Arc<Vec<RecordBatch>>>,
 }
 
 /// The newest commit objects, oldest first.
@@ -39,7 +49,16 @@ impl Store {
     /// # Errors
     /// Those of [`Objects::open`].
     pub fn open(address: &str) -> Result<Self> {
-        Ok(Self { objects: Objects::open(address)?, recent: Arc::default() })
+        Ok(Self::over(Objects::open(address)?))
+    }
+
+    /// A store over objects that are open.
+    pub(crate) fn over(objects: Objects) -> Self {
+        let size = |_: &(String, u64), rows: &Arc<Vec<RecordBatch>>| {
+            u32::try_from(rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>()).unwrap_or(u32::MAX)
+        };
+        let decoded = Cache::builder().weigher(size).max_capacity(DECODED_BYTES).build();
+        Self { objects, recent: Arc::default(), sums: Arc::default(), sharing: Arc::default(), decoded }
     }
 
     /// The objects underneath.
@@ -61,6 +80,14 @@ impl Store {
         Ok(key)
     }
 
+    pub(crate) fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
+    pub(crate) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
     fn recent(&self, key: &str) -> Option<Bytes> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.objects.iter().rev().find(|(held, _)| held == key).map(|(_, bytes)| bytes.clone())
@@ -69,6 +96,10 @@ impl Store {
     /// The rows of a part of a commit object, with `commit`.
     pub(crate) async fn part(&self, piece: &Piece, table: Table) -> Result<Vec<RecordBatch>> {
         let Place::Part(part) = &piece.place else { return Ok(Vec::new()) };
+        let known = (piece.key.clone(), part.offset);
+        if let Some(rows) = self.decoded.get(&known) {
+            return Ok(rows.as_ref().clone());
+        }
         let bytes = self.part_bytes(&piece.key, part).await?;
         let (key, part, commit) = (piece.key.clone(), part.clone(), piece.max_revision);
         let decoded = tokio::task::spawn_blocking(move || {
@@ -76,7 +107,9 @@ impl Store {
             rows.iter().map(|batch| with_commit(batch, commit)).collect::<Result<Vec<_>>>()
         });
         let rows = decoded.await.map_err(|_| StoreError::BrokenOff)?;
-        rows.inspect_err(|error| quarantine(table, &piece.key, error))
+        let rows = rows.inspect_err(|error| quarantine(table, &piece.key, error))?;
+        self.decoded.insert(known, Arc::new(rows.clone()));
+        Ok(rows)
     }
 
     async fn part_bytes(&self, key: &str, part: &PartBody) -> Result<Bytes> {

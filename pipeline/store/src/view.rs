@@ -44,6 +44,10 @@ pub enum Place {
         bytes: u64,
         /// CRC-32 of the bytes.
         crc: u32,
+        /// Where the filters and the footer begin, and the CRC-32 of the rest from there: what is
+        /// believed without reading the whole. None for a segment without filters.
+        #[serde(default)]
+        tail: Option<(u64, u32)>,
     },
     /// A part of a commit object; its revision is the piece's.
     Part(PartBody),
@@ -54,6 +58,12 @@ pub enum Place {
 pub(crate) struct SegmentBody {
     /// CRC-32 of the bytes.
     pub(crate) crc: u32,
+    /// Where the filters and the footer begin, and the CRC-32 of what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tail: Option<(u64, u32)>,
+    /// When its first and its last row were recorded, if retention applies to its table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recorded: Option<(i64, i64)>,
 }
 
 impl Piece {
@@ -106,7 +116,13 @@ impl PinnedView {
                 table: segment.table.clone(),
                 slot: segment.slot.0,
                 key: segment.object_key.clone(),
-                place: Place::Segment { day: segment.day.0, rows: segment.rows, bytes: segment.bytes, crc: body.crc },
+                place: Place::Segment {
+                    day: segment.day.0,
+                    rows: segment.rows,
+                    bytes: segment.bytes,
+                    crc: body.crc,
+                    tail: body.tail,
+                },
                 min_revision: segment.min_revision.0,
                 max_revision: segment.max_revision.0,
             });

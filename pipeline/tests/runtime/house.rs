@@ -16,13 +16,14 @@ use castback_catalogue::people::NewUser;
 use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
 use castback_pipeline::group::GROUPS;
 use castback_pipeline::metrics::Metrics;
-use castback_pipeline::{Runtime, RuntimeParts};
+use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
 use castback_rules::lists::{DatedLists, ListTexts, Lists};
 use castback_schemas::codec::{Encoder, schema_fingerprint};
 use castback_schemas::event::{Event, ListenerRequest};
 use castback_schemas::id::SeededIds;
 use castback_schemas::table::Table;
 use castback_schemas::{AccountId, ManualClock, Micros, PodcastId, Slot, Topic, Unit};
+use castback_store::mirror::Mirror;
 use castback_store::{PinnedView, Scan, Store};
 use prometheus::Registry;
 
@@ -42,6 +43,8 @@ pub(crate) struct House {
     pub(crate) log: Arc<EmbeddedLog>,
     pub(crate) catalogue: Catalogue,
     pub(crate) store: Store,
+    /// Where processes mirror series.
+    pub(crate) mirror: Option<Mirror>,
     database: String,
     outside: tokio::runtime::Runtime,
 }
@@ -103,7 +106,7 @@ impl House {
         let log = EmbeddedLog::open(&folder.path().join("log"), clock.clone(), EmbeddedOptions::default()).unwrap();
         let catalogue = outside.block_on(Catalogue::open(&database, clock.clone(), [1; 32])).unwrap();
         let store = Store::open(&format!("file://{}", folder.path().join("objects").display())).unwrap();
-        Self { folder, clock, log: Arc::new(log), catalogue, store, database, outside }
+        Self { folder, clock, log: Arc::new(log), catalogue, store, mirror: None, database, outside }
     }
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -249,7 +252,7 @@ impl House {
         let metrics = Metrics::new(&registry).unwrap();
         let url = self.database.clone();
         let objects = format!("file://{}", self.folder.path().join("objects").display());
-        let clock = self.clock.clone();
+        let (clock, mirror) = (self.clock.clone(), self.mirror.clone());
         let pipeline = threads.block_on(async move {
             let catalogue = Catalogue::open(&url, clock.clone(), [seed; 32]).await.unwrap();
             let parts = RuntimeParts {
@@ -262,7 +265,9 @@ impl House {
                 owner: format!("process {seed}"),
                 exclusive,
                 random: [seed; 32],
+                mirror,
                 metrics,
+                ledger_days: LedgerDays::new([("free".to_owned(), 30), ("enterprise".to_owned(), 1_826)]),
             };
             Runtime::start(parts).await.unwrap()
         });
@@ -280,7 +285,7 @@ pub(crate) fn text(batch: &RecordBatch, name: &str) -> Vec<String> {
 pub(crate) struct Process {
     threads: tokio::runtime::Runtime,
     pipeline: Runtime,
-    registry: Registry,
+    pub(crate) registry: Registry,
 }
 
 impl Process {

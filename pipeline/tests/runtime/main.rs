@@ -9,7 +9,10 @@
 mod house;
 
 mod crashes;
+mod influx;
 mod journeys;
+mod mirror;
 mod poison;
 mod relays;
+mod retention;
 mod zombies;

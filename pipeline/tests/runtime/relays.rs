@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::house::{House, NOON, Sender, text};
 
-fn launch(house: &House, sender: Sender) {
+pub(crate) fn launch(house: &House, sender: Sender) {
     let terms: CampaignTerms = serde_json::from_value(json!({
         "name": "Spring", "currency": "USD", "budget": 100_000, "podcast_ids": [sender.podcast],
         "starts_on": "2026-02-27", "ends_on": "2026-03-31", "placements": [{ "id": "a", "position": "pre_roll" }],
@@ -29,12 +29,13 @@ fn launch(house: &House, sender: Sender) {
 
 /// The events on a topic, read as receivers do: ids, in order.
 fn ids(house: &House, topic: Topic) -> Vec<String> {
+    // The records first: every schema that they name is known by then.
+    let values: Vec<_> = Slot::all().flat_map(|slot| house.read(topic, slot)).map(|record| record.value).collect();
     let mut decoder = BatchDecoder::new(topic).unwrap();
     for id in house.wait(house.catalogue.schema_ids()).unwrap() {
         let schema = house.wait(house.catalogue.schema(id)).unwrap();
         decoder.learn(u32::try_from(id).unwrap(), schema.as_deref());
     }
-    let values: Vec<_> = Slot::all().flat_map(|slot| house.read(topic, slot)).map(|record| record.value).collect();
     let decoded = decoder.decode(&values).unwrap();
     assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
     text(&decoded.batch, "event_id")

@@ -87,7 +87,7 @@ fn poison(kind: u8, cut: usize, good: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
     #[test]
     fn poison_in_a_batch_changes_nothing_of_its_neighbours(

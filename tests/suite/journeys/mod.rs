@@ -5,6 +5,7 @@ mod bad_input;
 mod feeds;
 pub(crate) mod figures;
 mod hostile_sql;
+mod mirror;
 mod outbound;
 mod processes;
 mod redirects;

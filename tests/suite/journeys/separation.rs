@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use castback_schemas::Slot;
 use serde_json::{Value, json};
 
 use super::figures::{Play, campaign_json, conversion_json};
@@ -21,7 +22,7 @@ async fn no_route_shows_the_other_account() {
     let host = FeedHost::start().await;
     let server = Server::start().await;
     let owner = server.client().sign_up("owner").await;
-    let stranger = server.client().sign_up("stranger").await;
+    let stranger = neighbour(&server, &owner).await;
     let ids = fill(&owner, &host).await;
 
     let document = server.client().get("/openapi.json").await.is(200).json();
@@ -84,6 +85,19 @@ async fn fill(owner: &Account, host: &FeedHost) -> Ids {
         campaign,
         report: report["id"].as_str().expect("an id").to_owned(),
         event: play.requests[0].id.clone(),
+    }
+}
+
+/// An account whose rows are stored beside the first one's: from another slot, nobody reads them anyway.
+async fn neighbour(server: &Server, of: &Account) -> Account {
+    let slot = |account: &Account| Slot::of(account.id.parse().expect("an id"));
+    let mut number = 0;
+    loop {
+        let account = server.client().sign_up(&format!("stranger-{number}")).await;
+        if slot(&account) == slot(of) {
+            return account;
+        }
+        number += 1;
     }
 }
 

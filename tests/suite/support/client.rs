@@ -50,6 +50,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: Option<String>,
+    scheme: &'static str,
 }
 
 /// Who signed up.
@@ -71,14 +72,21 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(std::time::Duration::from_mins(1))
+            // Sooner than the server, which closes idle connections: else one may be closed as it is used.
+            .pool_idle_timeout(std::time::Duration::from_secs(5))
             .build()
             .expect("a client");
-        Self { http, base: base.to_owned(), key: None }
+        Self { http, base: base.to_owned(), key: None, scheme: "Bearer" }
     }
 
     pub(crate) fn with_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self
+    }
+
+    /// As InfluxDB wants it.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        Self { scheme: "Token", ..self.with_key(token) }
     }
 
     pub(crate) fn key(&self) -> Option<&str> {
@@ -96,17 +104,20 @@ impl Client {
 
     /// None when there was no answer (nobody listens, or the connection broke).
     pub(crate) async fn try_send(&self, request: reqwest::RequestBuilder) -> Option<Answer> {
-        let request = if let Some(key) = &self.key { request.bearer_auth(key) } else { request };
-        let response = request.send().await.ok()?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-        let body = response.bytes().await.ok()?.to_vec();
-        Some(Answer { status, kind, headers, body })
+        answer(self.signed(request).send().await.ok()?).await
+    }
+
+    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("{} {key}", self.scheme)),
+            None => request,
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        self.try_send(request).await.expect("the server answers")
+        let request = self.signed(request);
+        let response = request.send().await.unwrap_or_else(|error| panic!("no answer from the server: {error:?}"));
+        answer(response).await.expect("the whole answer")
     }
 
     pub(crate) async fn try_get(&self, path: &str) -> Option<Answer> {
@@ -160,6 +171,15 @@ impl Client {
         assert!(text("api_key").starts_with("cb_"));
         Account { id: text("account_id"), client: self.clone().with_key(&text("api_key")) }
     }
+}
+
+/// None when the connection broke before the end.
+async fn answer(response: reqwest::Response) -> Option<Answer> {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+    let body = response.bytes().await.ok()?.to_vec();
+    Some(Answer { status, kind, headers, body })
 }
 
 impl Account {

@@ -7,9 +7,12 @@ pub(crate) mod clock;
 pub(crate) mod feed_host;
 pub(crate) mod journal;
 pub(crate) mod load;
+pub(crate) mod program;
+pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod traffic;
+pub(crate) mod wire;
 
 use std::time::Duration;
 

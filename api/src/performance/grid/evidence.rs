@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use castback_catalogue::campaigns::Campaign;
-use castback_rules::credit::TouchKind;
+use castback_rules::credit::{CampaignTouch, TouchKind};
 use castback_schemas::time::DAY;
 use castback_schemas::{CampaignId, Currency, Micros};
 
@@ -56,12 +56,31 @@ impl Conversion {
 }
 
 /// Why a conversion may be a campaign's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Touch {
     pub(super) at: Micros,
-    pub(super) request: i64,
+    /// Of the exposing request.
+    event_id: String,
     pub(super) campaign: CampaignId,
-    pub(super) kind: TouchKind,
+    placement: String,
+    request: i64,
+    kind: TouchKind,
+}
+
+impl Touch {
+    /// As credit is divided over it.
+    pub(super) fn as_credited(&self) -> CampaignTouch<'_> {
+        CampaignTouch { kind: self.kind, at: self.at, event_id: &self.event_id, campaign: self.campaign }
+    }
+}
+
+/// What a customer did before.
+#[derive(Debug)]
+struct Deed {
+    at: Micros,
+    offset: i64,
+    data_set: String,
+    is_order: bool,
 }
 
 /// All of it.
@@ -71,7 +90,7 @@ pub(super) struct Evidence {
     named: HashMap<i64, Vec<Touch>>,
     exposures: HashMap<String, BTreeSet<Touch>>,
     orders: BTreeMap<(String, String), usize>,
-    customers: HashMap<String, Vec<Micros>>,
+    customers: HashMap<String, Vec<Deed>>,
 }
 
 impl Evidence {
@@ -84,14 +103,16 @@ impl Evidence {
         let conversions = format!(
             "SELECT \"offset\", CAST(occurred_at AS BIGINT) AS at, data_set_id, event_type, value_minor, currency, \
              transaction_id, referrer, customer, households, utm, source FROM conversions WHERE verdict = 'counted' \
-             AND occurred_at >= '{from}' ORDER BY \"offset\" LIMIT {MAX_ROWS}"
+             AND occurred_at >= '{from}' ORDER BY occurred_at, event_id LIMIT {MAX_ROWS}"
         );
         let named = format!(
-            "SELECT conversion_offset, campaign_id, kind, CAST(touched_at AS BIGINT) AS at, request_offset FROM touches \
+            "SELECT conversion_offset, campaign_id, kind, CAST(touched_at AS BIGINT) AS at, request_offset, \
+             coalesce(event_id, '') AS event_id, coalesce(placement_id, '') AS placement_id FROM touches \
              WHERE kind <> 'exposure' AND occurred_at >= '{from}' LIMIT {MAX_ROWS}"
         );
         let exposures = format!(
-            "SELECT household, CAST(occurred_at AS BIGINT) AS at, request_offset, campaign_id FROM ad_deliveries \
+            "SELECT household, CAST(occurred_at AS BIGINT) AS at, request_offset, campaign_id, \
+             coalesce(event_id, '') AS event_id, placement_id FROM ad_deliveries \
              WHERE exposure AND campaign_id IN {campaigns} AND occurred_at >= '{from}' LIMIT {MAX_ROWS}"
         );
         let [conversions, named, exposures] = ask.all([conversions.as_str(), &named, &exposures]).await?;
@@ -133,14 +154,17 @@ impl Evidence {
             utm: some("utm"),
             pixel: rows.text(row, "source") == "pixel",
         };
-        if conversion.is_order() {
-            if let Some(transaction) = &conversion.transaction {
-                let key = (conversion.data_set.clone(), transaction.clone());
-                self.orders.entry(key).or_insert(self.conversions.len());
-            }
-            if let Some(customer) = &conversion.customer {
-                self.customers.entry(customer.clone()).or_default().push(conversion.at);
-            }
+        if let Some(transaction) = conversion.transaction.as_ref().filter(|_| conversion.is_order()) {
+            let key = (conversion.data_set.clone(), transaction.clone());
+            self.orders.entry(key).or_insert(self.conversions.len());
+        }
+        if let Some(customer) = &conversion.customer {
+            self.customers.entry(customer.clone()).or_default().push(Deed {
+                at: conversion.at,
+                offset: conversion.offset,
+                data_set: conversion.data_set.clone(),
+                is_order: conversion.is_order(),
+            });
         }
         self.conversions.push(conversion);
     }
@@ -156,7 +180,7 @@ impl Evidence {
 
     /// Ads that the conversion's household heard.
     pub(super) fn exposures<'a>(&'a self, conversion: &'a Conversion) -> impl Iterator<Item = Touch> + 'a {
-        conversion.households.iter().filter_map(|household| self.exposures.get(household)).flatten().copied()
+        conversion.households.iter().filter_map(|household| self.exposures.get(household)).flatten().cloned()
     }
 
     /// The purchase that a refund takes back.
@@ -165,14 +189,27 @@ impl Evidence {
         self.orders.get(&(conversion.data_set.clone(), transaction)).map(|index| &self.conversions[*index])
     }
 
-    /// Whether the customer had ordered before.
-    pub(super) fn ordered_before(&self, conversion: &Conversion, since: Micros) -> bool {
+    /// Whether the customer had ordered from the advertiser before the campaign first reached them, by an
+    /// exposure or by a touch that named it.
+    pub(super) fn ordered_before(&self, conversion: &Conversion, rival: &Campaign, first: Option<Micros>) -> bool {
         let customer = conversion.customer.as_ref().and_then(|customer| self.customers.get(customer));
-        customer.is_some_and(|orders| orders.iter().any(|at| *at < since))
+        let own =
+            |deed: &&Deed| deed.data_set == conversion.data_set || rival.terms.data_set_ids.contains(&deed.data_set);
+        let deeds: Vec<&Deed> = customer.into_iter().flatten().filter(own).collect();
+        let named = |deed: &&&Deed| self.named(deed.offset).iter().any(|touch| touch.campaign == rival.id);
+        let since = deeds.iter().filter(named).map(|deed| deed.at).chain(first).fold(conversion.at, Micros::min);
+        deeds.iter().any(|deed| deed.is_order && deed.at < since)
     }
 }
 
 fn touch(rows: &Rows, row: usize, kind: Option<TouchKind>) -> Option<Touch> {
     let campaign = rows.text(row, "campaign_id").parse().ok()?;
-    Some(Touch { at: rows.micros(row, "at"), request: rows.int(row, "request_offset"), campaign, kind: kind? })
+    Some(Touch {
+        at: rows.micros(row, "at"),
+        event_id: rows.text(row, "event_id").to_owned(),
+        campaign,
+        placement: rows.text(row, "placement_id").to_owned(),
+        request: rows.int(row, "request_offset"),
+        kind: kind?,
+    })
 }

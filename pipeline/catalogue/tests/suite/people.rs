@@ -3,8 +3,8 @@
 use castback_catalogue::CatalogueError;
 use castback_catalogue::people::NewUser;
 use castback_catalogue::sessions::{LinkPurpose, SESSION_LIFE};
-use castback_schemas::Topic;
 use castback_schemas::time::HOUR;
+use castback_schemas::{Micros, Topic};
 
 fn ada(email: &str) -> NewUser {
     NewUser { email: email.to_owned(), password: "analytical".into(), name: "Ada".to_owned() }
@@ -38,6 +38,19 @@ on_every_database! {
         catalogue.set_password(user.account, user.id, "engine".into()).await.unwrap();
         assert_eq!(catalogue.session(&token).await.unwrap(), None, "a new password ends sessions");
         assert!(catalogue.sign_in("ada@example.com", "engine".into()).await.unwrap().is_some());
+    }
+
+    async fn a_cut_off_is_only_raised(house) {
+        let catalogue = &house.catalogue;
+        let account = house.account("ada").await;
+        assert_eq!(catalogue.kept_from(account).await.unwrap(), Micros(0));
+        for (from, kept) in [(5, 5), (3, 5), (7, 7)] {
+            catalogue.keep_from(account, Micros(from)).await.unwrap();
+            assert_eq!(catalogue.kept_from(account).await.unwrap(), Micros(kept));
+        }
+        catalogue.cleaned(account, Micros(7)).await.unwrap();
+        let kept = catalogue.kept().await.unwrap().into_iter().find(|kept| kept.account == account).unwrap();
+        assert_eq!((kept.kept_from, kept.cleaned_to, kept.tier.as_str()), (Micros(7), Micros(7), "free"));
     }
 
     async fn sessions_end(house) {

@@ -29,7 +29,7 @@ fn dynamic() -> Placement {
 /// A request at an hour since the epoch; a download needs 100 of 1000 bytes, or 100 s of sound.
 fn touch(hour: i64, start: u64, end: u64) -> Touch {
     let row = hour.unsigned_abs();
-    Touch { at: Micros(hour * HOUR), row, bytes: Bytes::Range { start, end }, need: Need::bytes(100) }
+    Touch { at: Micros(hour * HOUR), row, bytes: Bytes::Range { start, end }, need: Need::bytes(100), file: FILE }
 }
 
 /// (touch, placement, windows, position unknown) of one day after another; touches count on.
@@ -40,7 +40,7 @@ fn run(
 ) -> Vec<(usize, usize, [bool; 3], bool)> {
     let placements: Vec<&Placement> = placements.iter().collect();
     let episode = EpisodeFacts { length: Some(FILE), duration_s: Some(1000), header_bytes: 0 };
-    let ads = Ads { placements: &placements, episode, file: Some(FILE) };
+    let ads = Ads { placements: &placements, episode };
     let (mut carry, mut all, mut before) = (Carry::default(), Vec::new(), 0);
     for touches in days {
         let mut outcomes = Vec::new();
@@ -128,12 +128,25 @@ fn the_next_download_of_a_day_delivers_anew() {
 #[test]
 fn without_a_size_a_200_holds_everything_of_unknown_position() {
     let placement = baked_in(None, None);
-    let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default(), file: None };
-    let touches = [Touch { need: Need::WHOLE, ..touch(1, 0, 5) }];
+    let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default() };
+    let touches = [Touch { need: Need::WHOLE, file: REACH, ..touch(1, 0, 5) }];
     let mut outcomes = Vec::new();
     evaluate(&Carry::default(), &touches, &mut outcomes);
     let day = JudgedDay { carry: &Carry::default(), touches: &touches, outcomes: &outcomes };
     assert_eq!(deliveries(&day, &ads, |_| None).len(), 1);
+}
+
+#[test]
+fn the_whole_file_is_as_long_as_its_requests_say() {
+    let of = |file, touch: Touch| Touch { file, ..touch };
+    let anywhere = [baked_in(None, None)];
+    let shorter = [of(800, touch(1, 0, 500)), of(800, touch(2, 500, 800))];
+    assert_eq!(run(&[&shorter], &anywhere, &[]), [(1, 0, ALL, true)], "the feed says 1000");
+    let longer = [of(1200, touch(1, 0, 1000)), of(1200, touch(2, 1000, 1200))];
+    assert_eq!(run(&[&longer], &anywhere, &[]), [(1, 0, ALL, true)]);
+    // Over midnight too; and whoever knows a size speaks for those who do not.
+    let days = [of(REACH, touch(22, 0, 500)), of(800, touch(30, 500, 800))];
+    assert_eq!(run(&[&days[..1], &days[1..]], &anywhere, &[]), [(1, 0, [false, true, true], true)]);
 }
 
 proptest! {

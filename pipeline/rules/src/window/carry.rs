@@ -18,7 +18,7 @@ pub const MAX_PENDING: usize = 64;
 pub const MAX_PIECES: usize = 64;
 
 /// The first byte of a carry's encoding.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What one UTC day of one listener and episode leaves to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -125,6 +125,7 @@ fn write_rolling(rolling: &Rolling, out: &mut Vec<u8>) {
             write(open.row, out);
             write(open.union.unplaced, out);
             write(open.union.need.code(), out);
+            write(open.union.file, out);
             write(open.union.placed.iter().count() as u64, out);
             for (start, end) in open.union.placed.iter() {
                 write(start, out);
@@ -146,19 +147,20 @@ fn read_rolling(input: &mut &[u8]) -> Result<Rolling, InvalidCarry> {
         return (1..count).map(|_| read_touch(input)).collect::<Result<_, _>>().map(Rolling::Pending);
     }
     let (since, row) = (Micros(read_signed(input)?), read(input)?);
-    let (unplaced, need) = (read(input)?, Need::from_code(read(input)?));
+    let (unplaced, need, file) = (read(input)?, Need::from_code(read(input)?), read(input)?);
     let mut placed = ByteSet::default();
     for _ in 0..read(input)? {
         let start = read(input)?;
         placed.insert(start, read(input)?);
     }
-    Ok(Rolling::Open(Open { since, row, union: Union { placed, unplaced, need } }))
+    Ok(Rolling::Open(Open { since, row, union: Union { placed, unplaced, need, file } }))
 }
 
 fn write_touch(touch: &Touch, out: &mut Vec<u8>) {
     write_signed(touch.at.0, out);
     write(touch.row, out);
     write(touch.need.code(), out);
+    write(touch.file, out);
     match touch.bytes {
         Bytes::Range { start, end } => {
             write(start + 1, out);
@@ -173,12 +175,12 @@ fn write_touch(touch: &Touch, out: &mut Vec<u8>) {
 
 fn read_touch(input: &mut &[u8]) -> Result<Touch, InvalidCarry> {
     let (at, row) = (Micros(read_signed(input)?), read(input)?);
-    let need = Need::from_code(read(input)?);
+    let (need, file) = (Need::from_code(read(input)?), read(input)?);
     let bytes = match (read(input)?, read(input)?) {
         (0, bytes) => Bytes::Unplaced(bytes),
         (start, end) => Bytes::Range { start: start - 1, end },
     };
-    Ok(Touch { at, row, bytes, need })
+    Ok(Touch { at, row, bytes, need, file })
 }
 
 /// LEB128: seven bits a byte, the low ones first.

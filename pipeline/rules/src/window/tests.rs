@@ -4,7 +4,7 @@ use castback_schemas::time::{DAY, HOUR};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ranges::Bytes;
+use crate::ranges::{Bytes, REACH};
 
 /// Monday 2026-03-02T00:00Z.
 fn monday() -> i64 {
@@ -20,7 +20,7 @@ fn whole(at: i64, row: u64) -> Touch {
 }
 
 fn ranged(at: i64, row: u64, start: u64, end: u64) -> Touch {
-    Touch { at: Micros(at), row, bytes: Bytes::Range { start, end }, need: Need::bytes(60) }
+    Touch { at: Micros(at), row, bytes: Bytes::Range { start, end }, need: Need::bytes(60), file: 100 }
 }
 
 /// Judges a sequence of any length day by day, every carry through its bytes.
@@ -213,11 +213,12 @@ fn touches() -> impl Strategy<Value = Vec<Touch>> {
         1 => (0_u64..40).prop_map(Bytes::Unplaced),
     ];
     let need = prop_oneof![6 => (1_u64..60).prop_map(Need::bytes), 1 => Just(Need::NEVER), 1 => Just(Need::WHOLE)];
-    let touch = (0_i64..20, -1_i64..=1, bytes, need);
+    let file = prop_oneof![6 => 60_u64..90, 1 => Just(REACH)];
+    let touch = (0_i64..20, -1_i64..=1, bytes, need, file);
     prop::collection::vec(touch, 0..14).prop_map(|raw| {
-        let made = raw.into_iter().zip(0..).map(|((step, off, bytes, need), row)| {
+        let made = raw.into_iter().zip(0..).map(|((step, off, bytes, need, file), row)| {
             let at = Micros(monday() + step * 6 * HOUR + off);
-            Touch { at, row, bytes, need }
+            Touch { at, row, bytes, need, file }
         });
         let mut touches: Vec<_> = made.collect();
         touches.sort_by_key(|touch| (touch.at, touch.row));
@@ -226,7 +227,7 @@ fn touches() -> impl Strategy<Value = Vec<Touch>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn day_by_day_is_the_whole_sequence_read_literally(touches in touches()) {

@@ -14,8 +14,8 @@ use super::{AccountState, CampaignPerformance, Hash, rows};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
-use crate::processors::ledger::{self, unreadable};
+use crate::ledger::judged::Judged;
+use crate::ledger::{self, unreadable};
 
 /// How long after a day its conversions may come before it freezes.
 pub(super) const LATENESS: i64 = 30 * castback_schemas::time::DAY;
@@ -36,6 +36,8 @@ pub(super) enum Kind {
 /// A counted conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conversion {
+    /// Its event id, by which ties of time go.
+    pub(super) id: Box<str>,
     pub(super) at: Micros,
     pub(super) data_set: String,
     pub(super) event_type: Arc<str>,
@@ -131,6 +133,7 @@ impl<'a> Columns<'a> {
         let households: Vec<(i32, String)> = serde_json::from_str(households).map_err(|_| unreadable("households"))?;
         let hash = |(month, text): (i32, String)| Some((month, u128::from_str_radix(&text, 16).ok()?.to_be_bytes()));
         Ok(Conversion {
+            id: self.text("event_id", row)?.unwrap_or_default().into(),
             at: self.time("occurred_at", row)?,
             data_set: self.text("data_set_id", row)?.unwrap_or_default().to_owned(),
             event_type: self.text("event_type", row)?.unwrap_or_default().into(),
@@ -224,7 +227,7 @@ impl CampaignPerformance {
             if let Some(held) = state.forget(holder) {
                 self.dirty.extend(state.related(&held).into_iter().map(|offset| (account, offset)));
                 let judged = Judged { duplicate_of: Some(offset), ..Judged::SAME_EVENT };
-                rows::verdict((account, self.slot, holder), (held.at, judged), directory, out)?;
+                rows::verdict((account, self.slot, holder), (held.at, Judged::COUNTED, judged), directory, out)?;
             }
             self.dirty.insert((account, holder));
         }
@@ -271,7 +274,8 @@ impl AccountState {
         Some(conversion)
     }
 
-    fn related(&self, conversion: &Conversion) -> BTreeSet<i64> {
+    /// Conversions of the same transaction or customer, and the refunds of those.
+    pub(super) fn related(&self, conversion: &Conversion) -> BTreeSet<i64> {
         let by_transaction = conversion.transaction.as_ref().and_then(|id| self.by_transaction.get(id));
         let by_customer = conversion.customer.and_then(|id| self.by_customer.get(&id));
         let mut related = by_transaction.into_iter().chain(by_customer).flatten().copied().collect();

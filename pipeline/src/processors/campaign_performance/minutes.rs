@@ -6,11 +6,12 @@ use arrow::error::ArrowError;
 use castback_rules::credit::Model;
 use castback_schemas::table::Table;
 use castback_schemas::time::MINUTE;
-use castback_schemas::{AccountId, CampaignId, Micros};
+use castback_schemas::{AccountId, CampaignId, Day, Micros};
 
 use super::Delivered;
 use super::attribution::{Attributed, Credit};
 use super::conversions::{Conversion, Kind};
+use super::memory::AtHand;
 use crate::change::{Changes, Value};
 use crate::directory::Directory;
 
@@ -45,11 +46,12 @@ impl Minutes {
         self.sums.insert((campaign, minute), sums);
     }
 
-    /// Sets how many conversions nobody is credited for, by campaign and minute: that is kept in no
-    /// row of its own and follows from the Directory.
-    pub(super) fn set_unattributed<'a>(&mut self, attributed: impl Iterator<Item = &'a Attributed>) {
+    /// Sets how many conversions nobody is credited for, by campaign and minute of the days at hand: that
+    /// is kept in no row of its own and follows from the Directory.
+    pub(super) fn set_unattributed<'a>(&mut self, attributed: impl Iterator<Item = &'a Attributed>, at_hand: &AtHand) {
         let mut counts: BTreeMap<(CampaignId, Micros), i64> = BTreeMap::new();
-        for (campaign, conversion) in attributed.flat_map(unattributed) {
+        let counted = attributed.flat_map(unattributed);
+        for (campaign, conversion) in counted.filter(|(_, conversion)| at_hand.holds(conversion.at.day())) {
             *counts.entry((campaign, conversion.at.floor(MINUTE))).or_default() += 1;
         }
         let known = self.sums.iter().filter(|(_, sums)| sums[UNATTRIBUTED] != 0).map(|(minute, _)| *minute);
@@ -60,6 +62,11 @@ impl Minutes {
                 self.at(minute.0, minute.1)[UNATTRIBUTED] = count;
             }
         }
+    }
+
+    /// Forgets all but these days.
+    pub(super) fn keep(&mut self, days: &BTreeSet<Day>) {
+        self.sums.retain(|(_, minute), _| days.contains(&minute.day()));
     }
 
     /// A delivery came (`sign` 1) or went (−1).
@@ -134,7 +141,7 @@ impl Minutes {
 
 /// The campaigns that a conversion is counted for as nobody's.
 fn unattributed(attributed: &Attributed) -> impl Iterator<Item = (CampaignId, &Conversion)> {
-    let counts = |conversion: &&Conversion| !matches!(conversion.kind(), Kind::Visit | Kind::Refund);
+    let counts = |conversion: &&Conversion| !matches!(conversion.kind(), Kind::Visit | Kind::Lead | Kind::Refund);
     let conversion = attributed.conversion.as_ref().filter(counts);
     attributed.unattributed.iter().filter_map(move |campaign| Some((*campaign, conversion?)))
 }

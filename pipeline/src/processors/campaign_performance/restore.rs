@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use castback_rules::credit::{Model, TouchKind};
 use castback_schemas::time::MINUTE;
 use castback_schemas::{AccountId, CampaignId, Day, Micros, Topic};
 
-use super::attribution::{Attributed, Credit, Touch, in_currency};
+use super::attribution::{Attributed, Credit, Touch, adds_up, campaigns_of, open_for};
 use super::conversions::{Columns, LATENESS};
-use super::{CampaignPerformance, Delivered, Hash, minutes, rows};
+use super::{CampaignPerformance, Carrier, Delivered, Hash, minutes, rows};
 use crate::change::Changes;
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::ledger::unreadable;
+use crate::ledger::judged::Judged;
+use crate::ledger::unreadable;
 
 /// Typed access to one batch of stored rows.
 struct Stored<'a>(&'a RecordBatch);
@@ -24,6 +25,12 @@ impl<'a> Stored<'a> {
     fn text(&self, name: &str, row: usize) -> Result<&'a str, ArrowError> {
         let column = self.0.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         column.map(|column| column.value(row)).ok_or_else(|| unreadable(name))
+    }
+
+    fn some_text(&self, name: &str, row: usize) -> Result<Option<&'a str>, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let column: &'a StringArray = column.ok_or_else(|| unreadable(name))?;
+        Ok((!column.is_null(row)).then(|| column.value(row)))
     }
 
     fn id<T: std::str::FromStr>(&self, name: &str, row: usize) -> Result<T, ArrowError> {
@@ -80,11 +87,12 @@ impl CampaignPerformance {
                 exposure: stored.truth("exposure", row)?,
             };
             let offset = stored.int("request_offset", row)?;
+            let event_id = stored.some_text("event_id", row)?.map(Arc::from);
             let state = self.accounts.entry(account).or_default();
-            state.expose(offset, &delivered);
-            let at_request = state.deliveries.entry(offset).or_default();
-            at_request.push(delivered);
-            at_request.sort_by(|a, b| (a.campaign, &a.placement).cmp(&(b.campaign, &b.placement)));
+            let mut carrier = state.carriers.remove(&offset).unwrap_or(Carrier { event_id, delivered: Vec::new() });
+            carrier.delivered.push(delivered);
+            carrier.delivered.sort_by(|a, b| (a.campaign, &a.placement).cmp(&(b.campaign, &b.placement)));
+            state.carry(offset, carrier);
         }
         Ok(())
     }
@@ -125,6 +133,8 @@ impl CampaignPerformance {
                     campaign: stored.id("campaign_id", row)?,
                     kind: TouchKind::ALL.into_iter().find(|k| k.name() == kind).ok_or_else(|| unreadable("kind"))?,
                     at: stored.time("touched_at", row)?,
+                    event_id: stored.some_text("event_id", row)?.map(Arc::from),
+                    placement: stored.some_text("placement_id", row)?.map(Arc::from),
                     request: stored.int("request_offset", row)?,
                 };
                 self.said(&stored, row)?.touches.push(touch);
@@ -182,27 +192,23 @@ impl CampaignPerformance {
     }
 
     /// Everything is put back: what was said is completed and brought into its order, and every
-    /// conversion is attributed again, to see whether these rules would say the same.
+    /// conversion that is not settled is attributed again, to see whether these rules would say the same.
     pub fn restored(&mut self, directory: &Directory) {
         for (&account, state) in &mut self.accounts {
-            let offsets: Vec<i64> = state.conversions.keys().copied().collect();
-            for offset in offsets {
-                let unattributed = state.attribute(offset, account, directory).unattributed;
-                let Some(said) = state.attributed.get_mut(&offset) else { continue };
-                said.touches.sort_unstable_by_key(|touch| (touch.at, touch.request, touch.campaign));
+            let campaigns = campaigns_of(directory, account);
+            for (&offset, said) in &mut state.attributed {
+                said.touches.sort_unstable();
                 said.credits.sort_by_key(|credit| (credit.model, credit.campaign));
-                if let Some((conversion, campaigns)) = said.conversion.as_ref().zip(directory.account(account)) {
-                    for credit in &mut said.credits {
-                        let campaign = campaigns.campaign(credit.campaign);
-                        credit.adds_up = campaign.is_some_and(|campaign| in_currency(campaign, conversion));
-                    }
+                let Some(conversion) = &said.conversion else { continue };
+                for credit in &mut said.credits {
+                    credit.adds_up = adds_up(credit.campaign, &campaigns, conversion);
                 }
                 if said.credits.is_empty() {
-                    said.unattributed = unattributed;
+                    said.unattributed = open_for(conversion, &campaigns);
                 }
                 self.dirty.insert((account, offset));
             }
-            state.minutes.set_unattributed(state.attributed.values());
+            state.minutes.set_unattributed(state.attributed.values(), &self.at_hand);
         }
     }
 
@@ -288,7 +294,7 @@ impl CampaignPerformance {
             let conversion = columns.conversion(row)?;
             let at = conversion.at;
             let judged = self.take_in((account, offset, columns.key(row)?), conversion, directory, out)?;
-            rows::verdict((account, self.slot, offset), (at, judged), directory, out)?;
+            rows::verdict((account, self.slot, offset), (at, Judged::LATE, judged), directory, out)?;
         }
         for (&account, state) in &mut self.accounts {
             for (data_set, days) in &mut state.days {

@@ -5,13 +5,13 @@ use castback_rules::verdict::Reason;
 use castback_schemas::table::Table;
 use castback_schemas::{AccountId, Micros, Slot, Topic};
 
-use super::Delivered;
 use super::attribution::{Attributed, Credit, Touch};
 use super::conversions::Conversion;
+use super::{Carrier, Delivered};
 use crate::change::{Changes, Value};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
-use crate::processors::ledger::RULE_VERSION;
+use crate::ledger::RULE_VERSION;
+use crate::ledger::judged::Judged;
 
 /// The credit row of a conversion that nobody is credited for.
 const NO_MODEL: &str = "none";
@@ -19,22 +19,23 @@ const NO_MODEL: &str = "none";
 /// Deliveries of a request that differ.
 pub(super) fn deliveries(
     (account, slot, offset): (AccountId, Slot, i64),
-    (old, new): (&[Delivered], &[Delivered]),
+    (old, new): (&[Delivered], &Carrier),
     out: &mut Changes,
 ) -> Result<(), ArrowError> {
     let same = |a: &Delivered, b: &Delivered| (a.campaign, &a.placement) == (b.campaign, &b.placement);
-    for delivered in old.iter().filter(|old| !new.iter().any(|new| same(old, new))) {
-        delivery((account, slot, offset), (delivered, true), out)?;
+    let event_id = new.event_id.as_deref();
+    for delivered in old.iter().filter(|old| !new.delivered.iter().any(|new| same(old, new))) {
+        delivery((account, slot, offset), (delivered, event_id, true), out)?;
     }
-    for delivered in new.iter().filter(|new| !old.contains(new)) {
-        delivery((account, slot, offset), (delivered, false), out)?;
+    for delivered in new.delivered.iter().filter(|new| !old.contains(new)) {
+        delivery((account, slot, offset), (delivered, event_id, false), out)?;
     }
     Ok(())
 }
 
 fn delivery(
     (account, slot, offset): (AccountId, Slot, i64),
-    (delivered, withdrawn): (&Delivered, bool),
+    (delivered, event_id, withdrawn): (&Delivered, Option<&str>, bool),
     out: &mut Changes,
 ) -> Result<(), ArrowError> {
     let (account, campaign) = (account.to_string(), delivered.campaign.to_string());
@@ -58,6 +59,7 @@ fn delivery(
             first_touch.into(),
             last_touch.into(),
             delivered.exposure.into(),
+            event_id.into(),
             withdrawn.into(),
         ],
     )
@@ -113,6 +115,8 @@ fn touch(
             touch.request.into(),
             touch.at.into(),
             conversion.at.into(),
+            touch.placement.as_deref().into(),
+            touch.event_id.as_deref().into(),
             withdrawn.into(),
         ],
     )
@@ -151,7 +155,7 @@ fn credit(
 /// A conversion's revised verdict.
 pub(super) fn verdict(
     (account, slot, offset): (AccountId, Slot, i64),
-    (at, judged): (Micros, Judged),
+    (at, previous, judged): (Micros, Judged, Judged),
     directory: &Directory,
     out: &mut Changes,
 ) -> Result<(), ArrowError> {
@@ -166,6 +170,7 @@ pub(super) fn verdict(
             at.into(),
             Value::Null,
             judged.verdict().as_str().into(),
+            previous.verdict().as_str().into(),
             judged.reason.map(Reason::as_str).into(),
             judged.duplicate_of.into(),
             false.into(),

@@ -139,7 +139,7 @@ impl Downloads {
         Ok(())
     }
 
-    fn forget_ids(&mut self, days: &[PodcastDay]) {
+    pub(super) fn forget_ids(&mut self, days: &[PodcastDay]) {
         for of_account in days.chunk_by(|a, b| a.account == b.account) {
             if let Some(account) = self.accounts.get_mut(&of_account[0].account) {
                 account.ids.forget(of_account.iter().map(|day| (day.podcast, day.day)));
@@ -151,6 +151,19 @@ impl Downloads {
     #[must_use]
     pub fn due(&self, log_time: Micros) -> Vec<PodcastDay> {
         self.each(|state| state.days.due(log_time))
+    }
+
+    /// A frozen day can't be judged again, since rows of it have gone: what came late stays late.
+    ///
+    /// # Errors
+    /// A row can't be written.
+    pub fn stays_late(&mut self, day: PodcastDay, log_time: Micros, out: &mut Changes) -> Result<(), ArrowError> {
+        let days = &mut self.podcast_mut(day).days;
+        if days.is_due(day.day) {
+            days.recounted(day.day);
+            write::day((day.account, day.podcast), (day.day, log_time, DayState::Frozen), out)?;
+        }
+        Ok(())
     }
 
     /// Judges a day again from its ledger rows. A frozen day is frozen again; answers the groups
@@ -191,19 +204,26 @@ impl Downloads {
     /// Takes everything out of a day that is to be filled again, after noting what was said of the
     /// days around it.
     fn empty(&mut self, day: PodcastDay, carries_in: Option<HashMap<GroupKey, Carry>>) {
-        let podcast = self.accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default();
-        for around in [day.day, day.day.next()] {
-            let keys: Vec<GroupKey> = podcast.open.get(&around).map(|state| state.keys().collect()).unwrap_or_default();
-            for key in keys {
-                note(&mut self.dirty, (podcast, PodcastDay { day: around, ..day }), key);
-            }
-        }
+        self.note_around(day);
         self.dirty.retain(|(noted, _), _| *noted != day);
+        let podcast = self.podcast_mut(day);
         if let Some(carries_in) = carries_in {
             // What a recount of the day before has just left is newer than what was read.
             podcast.carries.entry(day.day.previous()).or_insert(carries_in);
         }
         podcast.open.insert(day.day, super::state::DayState::new(day.day));
+    }
+
+    /// Notes what is said of a day and of the day after.
+    pub(super) fn note_around(&mut self, day: PodcastDay) {
+        let Self { accounts, dirty, .. } = self;
+        let podcast = accounts.entry(day.account).or_default().podcasts.entry(day.podcast).or_default();
+        for around in [day.day, day.day.next()] {
+            let keys: Vec<GroupKey> = podcast.open.get(&around).map(|state| state.keys().collect()).unwrap_or_default();
+            for key in keys {
+                note(dirty, (podcast, PodcastDay { day: around, ..day }), key);
+            }
+        }
     }
 
     /// Freezes a day: says what it leaves, unless that was said before; answers whether a frozen

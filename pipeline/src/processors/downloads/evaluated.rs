@@ -4,7 +4,7 @@ use castback_rules::filter::FilterReason;
 use castback_rules::verdict::DuplicateReason;
 use castback_rules::window::{Carry, Outcome, Touch, TouchVerdict, Window};
 
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// What a group's day says.
 #[derive(Debug, Default)]
@@ -30,12 +30,22 @@ impl Evaluated {
         };
         let helped = self.helped.iter().find(|(row, _)| *row == touch.row).map(|(_, of)| *of);
         match (outcome.verdict, helped) {
-            (TouchVerdict::Counted, _) => {
-                Judged { counted: Window::ALL.map(|window| outcome.counted(window)), ..Judged::COUNTED }
+            (TouchVerdict::SameDownload { .. } | TouchVerdict::BelowThreshold, Some(of)) => {
+                Judged::duplicate(DuplicateReason::PartOf, of)
             }
-            (TouchVerdict::PartOf { of }, _) | (_, Some(of)) => Judged::duplicate(DuplicateReason::PartOf, of),
-            (TouchVerdict::SameDownload { of }, None) => Judged::duplicate(DuplicateReason::SameDownload, of),
-            (TouchVerdict::BelowThreshold, None) => Judged::filtered(FilterReason::BelowThreshold),
+            _ => judged(outcome),
         }
+    }
+}
+
+/// The verdict that an outcome by itself is.
+pub(super) fn judged(outcome: &Outcome) -> Judged {
+    match outcome.verdict {
+        TouchVerdict::Counted => {
+            Judged { counted: Window::ALL.map(|window| outcome.counted(window)), ..Judged::COUNTED }
+        }
+        TouchVerdict::PartOf { of } => Judged::duplicate(DuplicateReason::PartOf, of),
+        TouchVerdict::SameDownload { of } => Judged::duplicate(DuplicateReason::SameDownload, of),
+        TouchVerdict::BelowThreshold => Judged::filtered(FilterReason::BelowThreshold),
     }
 }

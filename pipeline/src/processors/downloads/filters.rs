@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use castback_rules::agents::Agent;
-use castback_rules::filter::{Answer, FilterInput, FilterReason, Subject, judge_as};
+use castback_rules::filter::{Answer, FilterInput, FilterReason, Subject, judge_agent, judge_as};
 use castback_rules::lists::{DatedLists, Lists};
+use castback_schemas::Micros;
 use castback_schemas::edge::NetworkClass;
 use hashbrown::HashMap;
 
@@ -18,9 +19,17 @@ const MAX_REMEMBERED: usize = 20_000;
 #[derive(Debug)]
 pub struct RuleSets {
     lists: DatedLists,
-    remembered: HashMap<Box<str>, Agent>,
+    remembered: HashMap<Box<str>, Remembered>,
     /// Of which version.
     version: Option<Arc<Lists>>,
+}
+
+/// What the lists say of a user agent.
+#[derive(Debug)]
+struct Remembered {
+    agent: Agent,
+    /// What speaks against it.
+    against: Option<FilterReason>,
 }
 
 impl RuleSets {
@@ -32,7 +41,6 @@ impl RuleSets {
 
     /// The first reason to filter a row, but for `rate` and `below_threshold`.
     pub(super) fn judge(&mut self, rows: &Requests<'_>, row: usize, subject: Subject) -> Option<FilterReason> {
-        let lists = Arc::clone(self.lists.at(rows.occurred_at(row)));
         let answer = Answer { status: rows.status(row), bytes_sent: rows.bytes_sent(row) };
         let input = FilterInput {
             subject,
@@ -43,22 +51,29 @@ impl RuleSets {
             network: rows.network(row).parse().unwrap_or(NetworkClass::Unknown),
             referer: rows.referer(row),
         };
-        judge_as(&input, self.agent(&lists, input.user_agent.unwrap_or_default()), &lists)
+        let (agent, lists) = self.agent(rows.occurred_at(row), input.user_agent);
+        judge_as(&input, agent.against, lists)
     }
 
     /// The app that made a request, by the lists.
-    pub(super) fn app(&mut self, rows: &Requests<'_>, row: usize) -> Option<Arc<str>> {
-        let lists = Arc::clone(self.lists.at(rows.occurred_at(row)));
-        let agent = self.agent(&lists, rows.user_agent(row)?).clone();
-        Some(Arc::clone(lists.agents.app_name(&agent, rows.referer(row))))
+    pub(super) fn app<'a>(&'a mut self, rows: &Requests<'_>, row: usize) -> Option<&'a str> {
+        let user_agent = rows.user_agent(row)?;
+        let (known, lists) = self.agent(rows.occurred_at(row), Some(user_agent));
+        Some(lists.agents.app_name(&known.agent, rows.referer(row)))
     }
 
-    fn agent(&mut self, lists: &Arc<Lists>, user_agent: &str) -> &Agent {
-        let same = self.version.as_ref().is_some_and(|version| Arc::ptr_eq(version, lists));
-        if !same || self.remembered.len() > MAX_REMEMBERED {
-            self.remembered.clear();
-            self.version = Some(Arc::clone(lists));
+    fn agent(&mut self, at: Micros, user_agent: Option<&str>) -> (&Remembered, &Lists) {
+        let Self { lists, remembered, version } = self;
+        let lists = lists.at(at);
+        let same = version.as_ref().is_some_and(|version| Arc::ptr_eq(version, lists));
+        if !same || remembered.len() > MAX_REMEMBERED {
+            remembered.clear();
+            *version = Some(Arc::clone(lists));
         }
-        self.remembered.entry_ref(user_agent).or_insert_with(|| lists.agents.classify(user_agent).clone())
+        let known = remembered.entry_ref(user_agent.unwrap_or_default()).or_insert_with(|| {
+            let agent = lists.agents.classify(user_agent.unwrap_or_default()).clone();
+            Remembered { against: judge_agent(user_agent, &agent), agent }
+        });
+        (known, lists)
     }
 }

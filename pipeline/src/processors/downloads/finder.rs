@@ -18,6 +18,7 @@ pub(super) struct Finder {
     change: i64,
     known: usize,
     found: HashMap<PodcastId, HashMap<Box<str>, Option<usize>>>,
+    kept: HashMap<PodcastId, HashMap<Box<str>, Option<usize>>>,
     accounts: HashMap<Box<str>, Option<AccountId>>,
     podcasts: HashMap<Box<str>, PodcastId>,
 }
@@ -41,19 +42,44 @@ impl Finder {
         enclosure: &str,
         directory: &Directory,
     ) -> Option<usize> {
+        self.keep_up(directory);
+        let of_podcast = self.found.entry(id).or_default();
+        answer((of_podcast, &mut self.known), enclosure, |enclosure| podcast.find(enclosure))
+    }
+
+    /// The episode of a podcast that has an id, as the ledger names it.
+    pub(super) fn kept(
+        &mut self,
+        (id, podcast): (PodcastId, &Podcast),
+        episode: &str,
+        directory: &Directory,
+    ) -> Option<usize> {
+        self.keep_up(directory);
+        let of_podcast = self.kept.entry(id).or_default();
+        answer((of_podcast, &mut self.known), episode, |episode| podcast.index_of(episode.parse().ok()?))
+    }
+
+    fn keep_up(&mut self, directory: &Directory) {
         if self.change != directory.change() || self.known > MAX_REMEMBERED {
             self.found.clear();
+            self.kept.clear();
             (self.change, self.known) = (directory.change(), 0);
         }
-        let of_podcast = self.found.entry(id).or_default();
-        if let Some(found) = of_podcast.get(enclosure) {
-            return *found;
-        }
-        self.known += 1;
-        let found = podcast.find(enclosure);
-        of_podcast.insert(enclosure.into(), found);
-        found
     }
+}
+
+fn answer(
+    (known, count): (&mut HashMap<Box<str>, Option<usize>>, &mut usize),
+    text: &str,
+    make: impl FnOnce(&str) -> Option<usize>,
+) -> Option<usize> {
+    if let Some(answer) = known.get(text) {
+        return *answer;
+    }
+    *count += 1;
+    let answer = make(text);
+    known.insert(text.into(), answer);
+    answer
 }
 
 /// The answer about a text, made if it is not known.

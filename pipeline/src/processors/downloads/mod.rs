@@ -3,19 +3,22 @@
 //! Every accepted request gets one ledger row and one current verdict. What is said of the open
 //! days is a function of the set of their requests: a batch changes the groups (listener,
 //! episode, day) it touches, each is evaluated before and after, and where a verdict that was
-//! already said differs, a short row revises it. Live counting, recovery (ledger rows of open
-//! days) and recount (ledger rows of a frozen day) take this one way; they differ only in what
-//! was said before.
+//! already said differs, a short row revises it. Live counting and recount (ledger rows of a
+//! day) take this one way; they differ only in what was said before. Recovery (ledger rows of open
+//! days, `fold.rs`) puts rows into their groups without the filters, evaluates every group, and
+//! lets days that do not say what the ledger says take the whole way again.
 //!
 //! ```text
 //! row ─filters, place.rs─▶ Placed ─note what was said─▶ into its group ─evaluate, settle.rs─▶ verdicts
 //! ```
 
+mod alone;
 mod days;
 mod dense;
 mod evaluated;
 mod filters;
 mod finder;
+mod fold;
 mod place;
 mod rows;
 mod settle;
@@ -36,16 +39,18 @@ use hashbrown::HashMap;
 pub use days::{PodcastDay, Recount};
 pub use filters::RuleSets;
 use finder::Finder;
+use fold::Fold;
 use place::{Admission, Placed};
+pub use rows::KEPT;
 use rows::Requests;
 use settle::Dirty;
-use state::{AccountState, DayState};
+use state::{AccountState, DayState, Room};
 
 use crate::change::Changes;
 use crate::days::DayState as Standing;
 use crate::directory::Directory;
 use crate::group::ProcessorSpec;
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// The processor's row.
 pub const SPEC: ProcessorSpec =
@@ -108,6 +113,8 @@ pub struct Downloads {
     dirty: Dirty,
     /// Rows that are in no group any more.
     gone: Vec<Settled>,
+    room: Room,
+    fold: Fold,
 }
 
 impl Downloads {
@@ -123,6 +130,8 @@ impl Downloads {
             placed: Vec::new(),
             dirty: Dirty::new(),
             gone: Vec::new(),
+            room: Room::default(),
+            fold: Fold::default(),
         }
     }
 
@@ -142,39 +151,12 @@ impl Downloads {
         for (row, verdict) in verdicts.iter_mut().enumerate() {
             *verdict = self.admit_new(&rows, row, directory, out)?;
         }
+        let mut settled = self.settle_alone(directory, &mut verdicts, out)?;
         self.note();
         self.put_in();
-        let settled = self.settle(directory, &mut verdicts, out)?;
+        settled.extend(self.settle(directory, &mut verdicts, out)?);
         write::ledger(batch, &rows, (&verdicts, &mut self.rules, directory), out)?;
         Ok(settled)
-    }
-
-    /// Puts ledger rows of open days back: after the last batch, [`Self::settle_back`] says where
-    /// the ledger and these rules differ.
-    ///
-    /// # Errors
-    /// The batch is not in the ledger's shape.
-    pub fn put_back(
-        &mut self,
-        batch: &RecordBatch,
-        directory: &Directory,
-        out: &mut Changes,
-    ) -> Result<(), ArrowError> {
-        let rows = Requests::of(batch)?;
-        for row in 0..rows.len() {
-            let said = rows.committed(row).ok_or_else(|| write::unreadable("verdict"))?;
-            self.admit_back(&rows, row, (said, directory), out)?;
-        }
-        self.put_in();
-        Ok(())
-    }
-
-    /// Settles everything put back.
-    ///
-    /// # Errors
-    /// A row can't be written.
-    pub fn settle_back(&mut self, directory: &Directory, out: &mut Changes) -> Result<Vec<Settled>, ArrowError> {
-        self.settle(directory, &mut [], out)
     }
 
     fn admit_new(
@@ -209,49 +191,5 @@ impl Downloads {
         }
         let admission = Admission { rows, row, podcast_id, account_id, directory };
         Ok(self.place(&admission, Prior::New(row)))
-    }
-
-    fn admit_back(
-        &mut self,
-        rows: &Requests<'_>,
-        row: usize,
-        (said, directory): (Judged, &Directory),
-        out: &mut Changes,
-    ) -> Result<(), ArrowError> {
-        let Some(account_id) = self.finder.account(rows, row, self.slot) else { return Ok(()) };
-        let podcast_id = self.finder.podcast(rows, row);
-        let (occurred, log_time) = (rows.occurred_at(row), rows.recorded_at(row));
-        let account = self.accounts.entry(account_id).or_default();
-        let podcast = account.podcasts.entry(podcast_id).or_default();
-        if !podcast.open.contains_key(&occurred.day()) {
-            return Ok(());
-        }
-        podcast.days.record(occurred, log_time);
-        if said == Judged::SAME_EVENT {
-            return Ok(());
-        }
-        let id = fingerprint(&self.ids_key, rows.event_id.value(row).as_bytes());
-        let first = account.ids.first(*id.as_bytes(), (podcast_id, occurred.day()));
-        let admission = Admission { rows, row, podcast_id, account_id, directory };
-        let now = if said == Judged::LATE && !first {
-            Row { judged: Some(Judged::SAME_EVENT), episode: None }
-        } else {
-            self.place(&admission, Prior::Said(said))
-        };
-        let Some(judged) = now.judged.filter(|judged| *judged != said) else { return Ok(()) };
-        if said.may_have_delivered() {
-            self.gone.push(admission.gone());
-        }
-        write::revision(&self.revised(&admission, now.episode), (judged, directory), out)
-    }
-
-    fn revised(&self, admission: &Admission<'_>, episode: Option<EpisodeId>) -> write::Revised {
-        write::Revised {
-            account: admission.account_id,
-            slot: self.slot,
-            offset: admission.rows.offset.value(admission.row),
-            occurred_at: admission.rows.occurred_at(admission.row),
-            episode,
-        }
     }
 }

@@ -1,15 +1,15 @@
 //! From a row to its place: the filters, then the group of its listener, episode and day.
 
 use castback_rules::filter::{FilterReason, Subject};
-use castback_rules::ranges::Sent;
-use castback_rules::window::{Carry, Touch, need_of};
+use castback_rules::ranges::{Bytes, REACH, Sent};
+use castback_rules::window::{Carry, Need, Touch, need_of};
 use castback_schemas::{AccountId, PodcastId};
 
 use super::rows::Requests;
 use super::state::{GroupKey, Hash};
 use super::{Downloads, PodcastDay, Prior, Row, Settled};
 use crate::directory::{Directory, Podcast};
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// A row that is being put in, and what it is known to be.
 pub(super) struct Admission<'a> {
@@ -30,6 +30,8 @@ pub(super) struct Placed {
     pub(super) prior: Prior,
     /// What few rows have.
     pub(super) rare: Option<Box<Rare>>,
+    /// Nothing hangs on its group, and that on nothing.
+    pub(super) alone: bool,
 }
 
 /// What few rows have.
@@ -50,8 +52,9 @@ impl Admission<'_> {
         let touch = Touch {
             at: rows.occurred_at(row),
             row: offset(rows, row),
-            bytes: castback_rules::ranges::Bytes::Unplaced(0),
-            need: castback_rules::window::Need::NEVER,
+            bytes: Bytes::Unplaced(0),
+            need: Need::NEVER,
+            file: REACH,
         };
         Settled {
             account: self.account_id,
@@ -72,20 +75,17 @@ impl Admission<'_> {
         let any = previous.is_some() || safe_listed || ads.is_some();
         any.then(|| Box::new(Rare { previous, safe_listed, ads }))
     }
+}
 
-    fn touch(&self, podcast: &Podcast, index: usize) -> Touch {
-        let (rows, row) = (self.rows, self.row);
-        let at = rows.occurred_at(row);
-        let facts = podcast.episode(index).and_then(|episode| episode.facts.at(at)).copied().unwrap_or_default();
-        let (status, file_bytes) = (rows.status(row), rows.file_bytes(row));
-        let sent = Sent {
-            status,
-            range: rows.range(row),
-            bytes_sent: rows.bytes_sent(row),
-            file_bytes: facts.file_size(file_bytes),
-        };
-        Touch { at, row: offset(rows, row), bytes: sent.bytes(), need: need_of(&facts, file_bytes, status) }
-    }
+/// What a row that passed the filters asked of an episode.
+pub(super) fn touch(rows: &Requests<'_>, row: usize, (podcast, index): (&Podcast, usize)) -> Touch {
+    let at = rows.occurred_at(row);
+    let facts = podcast.episode(index).and_then(|episode| episode.facts.at(at)).copied().unwrap_or_default();
+    let (status, file_bytes) = (rows.status(row), rows.file_bytes(row));
+    let size = facts.file_size(file_bytes);
+    let sent = Sent { status, range: rows.range(row), bytes_sent: rows.bytes_sent(row), file_bytes: size };
+    let (need, file) = (need_of(&facts, file_bytes, status), size.unwrap_or(REACH).min(REACH));
+    Touch { at, row: offset(rows, row), bytes: sent.bytes(), need, file }
 }
 
 fn offset(rows: &Requests<'_>, row: usize) -> u64 {
@@ -122,9 +122,10 @@ impl Downloads {
             day: PodcastDay { account: admission.account_id, podcast: admission.podcast_id, day: occurred.day() },
             key: GroupKey { listener: rows.listener(row), episode: u32::try_from(index).unwrap_or(u32::MAX) },
             household: rows.household(row),
-            touch: admission.touch(podcast, index),
+            touch: touch(rows, row, (podcast, index)),
             prior,
             rare: admission.rare(),
+            alone: false,
         });
         Row { judged: None, episode: id }
     }

@@ -7,7 +7,36 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use castback_schemas::Micros;
 
-use crate::processors::judged::Judged;
+use crate::ledger::RULE_VERSION;
+use crate::ledger::judged::Judged;
+
+/// The columns of ledger rows that rows put back need: all but those that only the filters look at, and those
+/// that nobody judges by.
+pub const KEPT: &[&str] = &[
+    "account_id",
+    "offset",
+    "event_id",
+    "occurred_at",
+    "recorded_at",
+    "podcast_id",
+    "episode_id",
+    "enclosure_url",
+    "status",
+    "range",
+    "bytes_sent",
+    "file_bytes",
+    "listener",
+    "listener_previous",
+    "household",
+    "safe_listed",
+    "ads",
+    "reason",
+    "duplicate_of",
+    "counted_utc_day",
+    "counted_first_touch",
+    "counted_last_touch",
+    "rule_version",
+];
 
 /// Borrowed columns of a batch; the verdict columns only of rows read back from the ledger.
 #[derive(Debug)]
@@ -19,25 +48,33 @@ pub(super) struct Requests<'a> {
     recorded_at: &'a TimestampMicrosecondArray,
     pub(super) podcast: &'a StringArray,
     pub(super) enclosure: &'a StringArray,
-    method: &'a StringArray,
     status: &'a Int64Array,
     range: &'a StringArray,
     bytes_sent: &'a Int64Array,
     file_bytes: &'a Int64Array,
-    user_agent: &'a StringArray,
-    network: &'a StringArray,
-    referer: &'a StringArray,
     listener: &'a FixedSizeBinaryArray,
     listener_previous: &'a FixedSizeBinaryArray,
     household: &'a FixedSizeBinaryArray,
     safe_listed: &'a BooleanArray,
-    source: &'a StringArray,
     ads: &'a StringArray,
+    filtered_by: Option<FilteredBy<'a>>,
     committed: Option<Committed<'a>>,
+}
+
+/// What only the filters look at.
+#[derive(Debug)]
+struct FilteredBy<'a> {
+    method: &'a StringArray,
+    user_agent: &'a StringArray,
+    network: &'a StringArray,
+    referer: &'a StringArray,
+    source: &'a StringArray,
 }
 
 #[derive(Debug)]
 struct Committed<'a> {
+    episode: &'a StringArray,
+    rule_version: &'a Int64Array,
     reason: &'a StringArray,
     duplicate_of: &'a Int64Array,
     counted: [&'a BooleanArray; 3],
@@ -81,9 +118,23 @@ fn sixteen(bytes: &[u8]) -> [u8; 16] {
 impl<'a> Requests<'a> {
     /// The columns of `batch`.
     pub(super) fn of(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
-        let committed = match batch.column_by_name("verdict") {
+        let filtered_by = FilteredBy {
+            method: text(batch, "method")?,
+            user_agent: text(batch, "user_agent")?,
+            network: text(batch, "network")?,
+            referer: text(batch, "referer")?,
+            source: text(batch, "source")?,
+        };
+        Ok(Self { filtered_by: Some(filtered_by), ..Self::kept(batch)? })
+    }
+
+    /// Those of [`KEPT`].
+    pub(super) fn kept(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
+        let committed = match batch.column_by_name("reason") {
             None => None,
             Some(_) => Some(Committed {
+                episode: text(batch, "episode_id")?,
+                rule_version: int(batch, "rule_version")?,
                 reason: text(batch, "reason")?,
                 duplicate_of: int(batch, "duplicate_of")?,
                 counted: [
@@ -101,20 +152,16 @@ impl<'a> Requests<'a> {
             recorded_at: time(batch, "recorded_at")?,
             podcast: text(batch, "podcast_id")?,
             enclosure: text(batch, "enclosure_url")?,
-            method: text(batch, "method")?,
             status: int(batch, "status")?,
             range: text(batch, "range")?,
             bytes_sent: int(batch, "bytes_sent")?,
             file_bytes: int(batch, "file_bytes")?,
-            user_agent: text(batch, "user_agent")?,
-            network: text(batch, "network")?,
-            referer: text(batch, "referer")?,
             listener: hash(batch, "listener")?,
             listener_previous: hash(batch, "listener_previous")?,
             household: hash(batch, "household")?,
             safe_listed: truth(batch, "safe_listed")?,
-            source: text(batch, "source")?,
             ads: text(batch, "ads")?,
+            filtered_by: None,
             committed,
         })
     }
@@ -131,8 +178,9 @@ impl<'a> Requests<'a> {
         Micros(self.recorded_at.value(row))
     }
 
+    /// What the filters look at, where it was read.
     pub(super) fn method(&self, row: usize) -> &'a str {
-        self.method.value(row)
+        self.filtered_by.as_ref().map_or("", |by| by.method.value(row))
     }
 
     /// The status; 0 where there was none or it is no status.
@@ -153,15 +201,17 @@ impl<'a> Requests<'a> {
     }
 
     pub(super) fn user_agent(&self, row: usize) -> Option<&'a str> {
-        optional(self.user_agent, row, || self.user_agent.value(row))
+        let user_agent = self.filtered_by.as_ref()?.user_agent;
+        optional(user_agent, row, || user_agent.value(row))
     }
 
     pub(super) fn network(&self, row: usize) -> &'a str {
-        self.network.value(row)
+        self.filtered_by.as_ref().map_or("", |by| by.network.value(row))
     }
 
     pub(super) fn referer(&self, row: usize) -> Option<&'a str> {
-        optional(self.referer, row, || self.referer.value(row))
+        let referer = self.filtered_by.as_ref()?.referer;
+        optional(referer, row, || referer.value(row))
     }
 
     pub(super) fn listener(&self, row: usize) -> [u8; 16] {
@@ -182,7 +232,7 @@ impl<'a> Requests<'a> {
 
     /// Whether a prefix redirect saw the request: it knows no bytes.
     pub(super) fn by_prefix(&self, row: usize) -> bool {
-        self.source.value(row) == "prefix"
+        self.filtered_by.as_ref().is_some_and(|by| by.source.value(row) == "prefix")
     }
 
     pub(super) fn ads(&self, row: usize) -> Option<&'a str> {
@@ -197,5 +247,28 @@ impl<'a> Requests<'a> {
             optional(committed.duplicate_of, row, || committed.duplicate_of.value(row)),
             committed.counted.map(|column| column.value(row)),
         )
+    }
+
+    /// The episode that the ledger holds for a row read back.
+    pub(super) fn episode(&self, row: usize) -> Option<&'a str> {
+        let episode = self.committed.as_ref()?.episode;
+        optional(episode, row, || episode.value(row))
+    }
+
+    /// Whether these rules gave the verdict that the ledger holds.
+    pub(super) fn is_ours(&self, row: usize) -> bool {
+        self.committed.as_ref().is_some_and(|committed| committed.rule_version.value(row) == RULE_VERSION)
+    }
+
+    /// The end of the rows from `row` on that have its account, podcast and day.
+    pub(super) fn run(&self, row: usize) -> usize {
+        let day = self.occurred_at(row).day();
+        let (account, podcast) = (self.account.value(row), self.podcast.value(row));
+        let same = |other: &usize| {
+            self.occurred_at(*other).day() == day
+                && self.podcast.value(*other) == podcast
+                && self.account.value(*other) == account
+        };
+        (row + 1..self.len()).find(|other| !same(other)).unwrap_or(self.len())
     }
 }

@@ -6,23 +6,43 @@ use std::sync::Arc;
 use arrow::error::ArrowError;
 use castback_rules::filter::FilterReason;
 use castback_rules::verdict::{DuplicateReason, Reason};
-use castback_rules::window::Carry;
+use castback_rules::window::{Carry, Rolling, Window};
 use castback_schemas::Day;
 use hashbrown::HashMap;
 
 use super::evaluated::Evaluated;
 use super::place::Placed;
-use super::state::{DayState, GroupKey, PodcastState, Room, order};
+use super::state::{DayState, GroupKey, Hash, PodcastState, Room, order};
 use super::{Downloads, PodcastDay, Prior, Row, Settled, write};
 use crate::change::Changes;
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
+use crate::ledger::judged::Judged;
 
 /// Groups whose verdicts may change, with what was said of their rows.
 pub(super) type Dirty = HashMap<(PodcastDay, GroupKey), Vec<(u64, Prior)>>;
 
+/// Puts placed rows into their group; answers where that stands.
+pub(super) fn put(state: &mut DayState, group: &mut [Placed], room: &mut Room) -> usize {
+    let (key, household) = (group[0].key, group[0].household);
+    for row in group.iter_mut() {
+        let rare = row.rare.take();
+        state.link(key.listener, rare.as_ref().and_then(|rare| rare.previous));
+        if let Some(rare) = rare {
+            if rare.safe_listed {
+                state.exempt(&household);
+            }
+            if let Some(ads) = rare.ads {
+                state.ads.insert(row.touch.row, ads);
+            }
+        }
+    }
+    let place = state.place(key, &household);
+    state.insert(place, group.iter().map(|row| row.touch), room);
+    place
+}
+
 /// Rows of one group among those placed.
-fn same_group(a: &Placed, b: &Placed) -> bool {
+pub(super) fn same_group(a: &Placed, b: &Placed) -> bool {
     (&a.day, &a.key) == (&b.day, &b.key)
 }
 
@@ -48,35 +68,19 @@ impl Downloads {
     pub(super) fn put_in(&mut self) {
         self.sort_placed();
         let mut placed = std::mem::take(&mut self.placed);
-        let (mut touches, mut room) = (Vec::new(), Room::default());
+        let mut room = std::mem::take(&mut self.room);
         for group in placed.chunk_by_mut(same_group) {
-            let (day, key, household) = (group[0].day, group[0].key, group[0].household);
-            let podcast = self.podcast_mut(day);
-            let state = podcast.open.entry(day.day).or_insert_with(|| DayState::new(day.day));
-            touches.clear();
-            for row in group.iter_mut() {
-                touches.push(row.touch);
-                let rare = row.rare.take();
-                state.link(key.listener, rare.as_ref().and_then(|rare| rare.previous));
-                if let Some(rare) = rare {
-                    if rare.safe_listed {
-                        state.exempt(&household);
-                    }
-                    if let Some(ads) = rare.ads {
-                        state.ads.insert(row.touch.row, ads);
-                    }
-                }
-            }
-            touches.dedup_by_key(|touch| order(touch));
-            state.insert(key, &household, &touches, &mut room);
-            let said = self.dirty.entry((day, key)).or_default();
+            let day = group[0].day;
+            let state = self.podcast_mut(day).open.entry(day.day).or_insert_with(|| DayState::new(day.day));
+            put(state, group, &mut room);
+            let said = self.dirty.entry((day, group[0].key)).or_default();
             said.extend(group.iter().map(|row| (row.touch.row, row.prior)));
         }
         placed.clear();
-        self.placed = placed;
+        (self.placed, self.room) = (placed, room);
     }
 
-    fn sort_placed(&mut self) {
+    pub(super) fn sort_placed(&mut self) {
         self.placed.sort_unstable_by_key(|row| (row.day, row.key, order(&row.touch)));
     }
 
@@ -109,12 +113,16 @@ impl Downloads {
                         }
                     }
                     Ok(Prior::Said(said)) if said == judged => {}
-                    Ok(Prior::Said(said)) if helped_later(said, judged, (&now, podcast, day.day)) => {}
-                    Ok(Prior::Said(_)) | Err(_) => {
+                    Ok(Prior::Said(said)) if helped_later((touch.row, said), judged, (&now, podcast, day.day)) => {}
+                    prior => {
+                        let previous = match prior {
+                            Ok(Prior::Said(said)) => Some(said),
+                            _ => None,
+                        };
                         let (account, slot, occurred_at) = (day.account, self.slot, touch.at);
                         let offset = i64::try_from(touch.row).unwrap_or(i64::MAX);
                         let revised = write::Revised { account, slot, offset, occurred_at, episode };
-                        write::revision(&revised, (judged, directory), out)?;
+                        write::revision(&revised, (previous, judged, directory), out)?;
                     }
                 }
             }
@@ -128,14 +136,14 @@ impl Downloads {
 
 /// What groups leave to the groups after them that come next, so that a row of days is walked once.
 #[derive(Default)]
-struct Carried {
+pub(super) struct Carried {
     of: Option<PodcastDay>,
     carries: HashMap<(Day, GroupKey), Carry>,
 }
 
 impl Carried {
     /// Judges a group; groups come sorted by podcast and day.
-    fn judge(&mut self, podcast: &PodcastState, day: PodcastDay, key: &GroupKey) -> Evaluated {
+    pub(super) fn judge(&mut self, podcast: &PodcastState, day: PodcastDay, key: &GroupKey) -> Evaluated {
         if self.of.is_none_or(|of| (of.account, of.podcast) != (day.account, day.podcast)) {
             self.carries.clear();
             self.of = Some(day);
@@ -153,8 +161,31 @@ impl Carried {
 /// only now, or no longer; and those of a listener whose hash of the month before is known only now.
 fn turned(podcast: &PodcastState, of_day: &[Placed]) -> Vec<GroupKey> {
     let Some(state) = of_day.first().and_then(|row| podcast.open.get(&row.day.day)) else { return Vec::new() };
-    let mut more: HashMap<[u8; 16], (u32, bool)> = HashMap::new();
     let mut turned = Vec::new();
+    for group in of_day.chunk_by(same_group) {
+        let previous = group.iter().find_map(|row| row.rare.as_ref()?.previous);
+        if let Some(previous) = previous.filter(|_| !state.is_linked(&group[0].key.listener)) {
+            let listener = group[0].key.listener;
+            let others = state.of_unlinked(&listener);
+            // The groups of the day before are found through the link that is not there yet: also those
+            // of the listener's requests beside it that came without.
+            let own = &of_day[of_day.partition_point(|row| row.key.listener < listener)..];
+            let own = own.iter().map(|row| &row.key).take_while(|key| key.listener == listener);
+            turned.extend(others.iter().chain(own).map(|key| GroupKey { listener: previous, ..*key }));
+            turned.extend(others);
+        }
+    }
+    for (household, more) in more(state, of_day) {
+        if state.would_turn(&household, more) {
+            turned.extend(state.of_address(&household));
+        }
+    }
+    turned
+}
+
+/// What placed rows of a day bring to addresses: new pairs, and whether a place on the safe list.
+pub(super) fn more(state: &DayState, of_day: &[Placed]) -> HashMap<Hash, (u32, bool)> {
+    let mut more: HashMap<Hash, (u32, bool)> = HashMap::new();
     for group in of_day.chunk_by(same_group) {
         let is_new = !state.holds(&group[0].key);
         let exempt = group.iter().filter_map(|row| row.rare.as_ref()).any(|rare| rare.safe_listed);
@@ -163,21 +194,8 @@ fn turned(podcast: &PodcastState, of_day: &[Placed]) -> Vec<GroupKey> {
             *pairs += u32::from(is_new);
             *exempted |= exempt;
         }
-        let previous = group.iter().find_map(|row| row.rare.as_ref()?.previous);
-        if let Some(previous) = previous.filter(|_| !state.is_linked(&group[0].key.listener)) {
-            let others = state.of_unlinked(&group[0].key.listener);
-            // The groups of the day before are found through the link that is not there yet.
-            let before = others.iter().chain([&group[0].key]).map(|key| GroupKey { listener: previous, ..*key });
-            turned.extend(before);
-            turned.extend(others);
-        }
     }
-    for (household, more) in more {
-        if state.would_turn(&household, more) {
-            turned.extend(state.of_address(&household));
-        }
-    }
-    turned
+    more
 }
 
 /// Marks a group and all that hang on it as dirty, with what is said of their rows now: those of
@@ -207,17 +225,22 @@ pub(super) fn note(dirty: &mut Dirty, (podcast, mut at): (&PodcastState, Podcast
     }
 }
 
-/// Whether a row is known to have helped a download of a later day that is not at hand now: it
-/// keeps that verdict.
-fn helped_later(said: Judged, now: Judged, (day, podcast, of): (&Evaluated, &PodcastState, Day)) -> bool {
-    let below = Judged::filtered(FilterReason::BelowThreshold);
+/// Whether a row is known to have helped a download of a later day that is not at hand now, and may
+/// have: its bytes still wait at midnight in some window. It keeps that verdict, then.
+fn helped_later((row, said): (u64, Judged), now: Judged, (day, podcast, of): (&Evaluated, &PodcastState, Day)) -> bool {
     let part_of = Some(Reason::Duplicate(DuplicateReason::PartOf));
     let of_today = |of: i64| day.touches.iter().any(|touch| i64::try_from(touch.row) == Ok(of));
     let elsewhere = said.reason == part_of && said.duplicate_of.is_some_and(|of| !of_today(of));
-    now == below && elsewhere && !podcast.open.contains_key(&of.next())
+    let waits = Window::ALL.iter().any(|window| match day.carry_out.rolling(*window) {
+        Rolling::Pending(touches) => touches.iter().any(|touch| touch.row == row),
+        Rolling::Open(_) => false,
+    });
+    let but_for_that = now == Judged::filtered(FilterReason::BelowThreshold)
+        || now.reason == Some(Reason::Duplicate(DuplicateReason::SameDownload));
+    but_for_that && elsewhere && waits && !podcast.open.contains_key(&of.next())
 }
 
-fn handed_on(day: PodcastDay, key: GroupKey, now: Evaluated, podcast: &PodcastState) -> Settled {
+pub(super) fn handed_on(day: PodcastDay, key: GroupKey, now: Evaluated, podcast: &PodcastState) -> Settled {
     let state = podcast.open.get(&day.day);
     let ads = now.touches.iter().filter_map(|touch| Some((touch.row, state?.ads.get(&touch.row)?.clone()))).collect();
     Settled {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use castback_rules::window::{Carry, Touch, evaluate, helped_before};
+use castback_rules::window::{Carry, Outcome, Touch, evaluate, helped_before};
 use castback_schemas::{Day, PodcastId};
 use hashbrown::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ use super::evaluated::Evaluated;
 use super::touches::Touches;
 use crate::days::KeyDays;
 use crate::directory::Podcast;
-use crate::processors::ids::Ids;
+use crate::ledger::ids::Ids;
 
 /// A keyed hash, as its bytes.
 pub(super) type Hash = [u8; 16];
@@ -168,6 +168,11 @@ impl DayState {
         now.is_some_and(Household::limited) != then.limited()
     }
 
+    /// Whether an address is on the safe list.
+    pub(super) fn is_exempt(&self, household: &Hash) -> bool {
+        self.households.get(household).is_some_and(|household| household.exempt)
+    }
+
     /// The groups of an address.
     pub(super) fn of_address(&self, household: &Hash) -> Vec<GroupKey> {
         let Some(place) = self.households.position(household) else { return Vec::new() };
@@ -213,37 +218,67 @@ impl DayState {
         self.households.position_or(hash, || Household { hash: *hash, pairs: 0, exempt: false })
     }
 
-    /// Adds sorted touches to a group; the same row twice is one touch.
-    pub(super) fn insert(&mut self, key: GroupKey, household: &Hash, new: &[Touch], room: &mut Room) {
+    /// Whether listeners of the day are known under two keys.
+    pub(super) fn has_links(&self) -> bool {
+        !self.previous.is_empty()
+    }
+
+    /// Where a group stands, made if it is not there.
+    pub(super) fn place(&mut self, key: GroupKey, household: &Hash) -> usize {
+        if let Some(place) = self.groups.position(&key) {
+            return place;
+        }
         let (household, _) = self.household_mut(household);
-        let made = || Group { key, household: u32::try_from(household).unwrap_or(0), touches: Touches::default() };
-        let (place, is_new) = self.groups.position_or(&key, made);
-        if is_new && let Some(household) = self.households.at_mut(household) {
+        if let Some(household) = self.households.at_mut(household) {
             household.pairs += 1;
         }
+        let household = u32::try_from(household).unwrap_or(0);
+        self.groups.position_or(&key, || Group { key, household, touches: Touches::default() }).0
+    }
+
+    /// Adds touches to the group at a place, and leaves those that it had and those that it has in `room`; the
+    /// same row twice is one touch.
+    pub(super) fn insert(&mut self, place: usize, new: impl Iterator<Item = Touch>, room: &mut Room) {
         let Some(group) = self.groups.at_mut(place) else { return };
-        if is_new {
-            group.touches = Touches::pack(self.day, new, &mut room.bytes);
+        room.had.clear();
+        group.touches.unpack(self.day, &mut room.had);
+        let all = &mut room.has;
+        all.clear();
+        all.extend_from_slice(&room.had);
+        all.extend(new);
+        if all.is_sorted_by(|a, b| order(a) < order(b)) {
+            group.touches.append((self.day, room.had.last()), &all[room.had.len()..], &mut room.bytes);
             return;
         }
-        let all = &mut room.touches;
-        all.clear();
-        group.touches.unpack(self.day, all);
-        all.extend_from_slice(new);
         all.sort_by_key(order);
         all.dedup_by_key(|touch| order(touch));
         group.touches = Touches::pack(self.day, all, &mut room.bytes);
+    }
+
+    /// The group at a place.
+    pub(super) fn key_at(&self, place: usize) -> Option<GroupKey> {
+        self.groups.at(place).map(|group| group.key)
+    }
+
+    /// Whether the address of the group at a place has asked for too much.
+    pub(super) fn is_limited(&self, place: usize) -> bool {
+        self.groups.at(place).is_some_and(|group| self.limited(group))
     }
 }
 
 /// Requests of a group for which room is made at once; who has more is waited for.
 const MUCH: usize = 64;
 
-/// Room to pack and unpack in, used again and again.
+/// Room to work in, used again and again.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     bytes: Vec<u8>,
-    touches: Vec<Touch>,
+    /// What a group had and has.
+    pub(super) had: Vec<Touch>,
+    pub(super) has: Vec<Touch>,
+    /// What these are.
+    pub(super) before: Vec<Outcome>,
+    pub(super) after: Vec<Outcome>,
 }
 
 /// What the touches of a day are sorted by.

@@ -2,17 +2,19 @@
 
 mod properties;
 
+use arrow::array::RecordBatch;
 use castback_schemas::edge::HashKey;
 use castback_schemas::table::Table;
 use castback_schemas::time::{HOUR, MINUTE};
 use castback_schemas::{AccountId, Day, Micros, Slot};
 use uuid::Uuid;
 
-use super::{Downloads, PodcastDay, Recount, RuleSets, Settled};
+use super::{Downloads, KEPT, PodcastDay, Recount, RuleSets, Settled};
 use crate::change::Changes;
 use crate::directory::Directory;
-use crate::processors::samples::{ACCOUNT, Book, LENGTH, MARCH, PODCAST, Request, at, batch, directory, directory_at};
-use crate::processors::samples::{cell, lists, slot, url};
+use crate::ledger::judged::Judged;
+use crate::samples::{ACCOUNT, Book, LENGTH, MARCH, PODCAST, Request, at, batch, directory, directory_at};
+use crate::samples::{cell, lists, slot, url};
 
 /// A processor and the book that it writes.
 struct Bench {
@@ -23,6 +25,12 @@ struct Bench {
 
 fn downloads() -> Downloads {
     Downloads::new(slot(), HashKey::from_bytes([3; 32]), RuleSets::new(lists()))
+}
+
+/// The columns that recovery reads.
+fn kept(rows: &RecordBatch) -> RecordBatch {
+    let columns: Vec<usize> = KEPT.iter().map(|name| rows.schema().index_of(name).unwrap()).collect();
+    rows.project(&columns).unwrap()
 }
 
 impl Bench {
@@ -45,6 +53,12 @@ impl Bench {
 
     /// The same processor made anew from the book; answers how many rows it says.
     fn recover(&mut self) -> usize {
+        self.recover_and_reopen(<[PodcastDay]>::to_vec).0
+    }
+
+    /// Recovery that judges certain days again, whether anything differs or not; answers how many rows it says and
+    /// how many days these were.
+    fn recover_and_reopen(&mut self, reopened: impl FnOnce(&[PodcastDay]) -> Vec<PodcastDay>) -> (usize, usize) {
         let mut anew = downloads();
         let mut out = Changes::default();
         for days in self.book.all(Table::Days) {
@@ -57,12 +71,19 @@ impl Bench {
         days.dedup();
         for day in days {
             for rows in self.book.day(Table::Requests, day) {
-                anew.put_back(&rows, &self.directory, &mut out).unwrap();
+                anew.put_back(&kept(&rows), &self.directory).unwrap();
+            }
+        }
+        let reopened = reopened(&anew.differing(&self.directory));
+        anew.reopen(&reopened);
+        for day in &reopened {
+            for rows in self.book.day(Table::Requests, day.day) {
+                anew.judge_back(&rows, &[*day], &self.directory, &mut out).unwrap();
             }
         }
         anew.settle_back(&self.directory, &mut out).unwrap();
         self.downloads = anew;
-        self.book.keep(out)
+        (self.book.keep(out), reopened.len())
     }
 
     /// Recounts days, and those after them as far as something reaches them; answers how many
@@ -132,6 +153,23 @@ fn ten_requests_of_six_agents_behind_one_address_are_six() {
         .collect();
     bench.step(&requests);
     assert_eq!(bench.book.totals(), [6; 3]);
+}
+
+#[test]
+fn recovery_revises_what_the_rules_would_not_say() {
+    let mut bench = Bench::new();
+    bench.step(&[Request::new(0, at(MARCH, 9.0), 1), Request::new(1, at(MARCH, 9.5), 1)]);
+    bench.step(&[Request::new(2, at(MARCH.next(), 9.0), 2)]);
+    let right = bench.verdict(1);
+    let (account, slot, occurred_at) = (ACCOUNT, slot(), at(MARCH, 9.5));
+    let wrong = super::write::Revised { account, slot, offset: 1, occurred_at, episode: None };
+    let mut out = Changes::default();
+    // What it takes the place of is a duplicate, as this one is.
+    super::write::revision(&wrong, (Some(Judged::SAME_EVENT), Judged::COUNTED, &bench.directory), &mut out).unwrap();
+    bench.book.keep(out);
+    assert_ne!(bench.verdict(1), right);
+    assert_eq!(bench.recover_and_reopen(<[PodcastDay]>::to_vec), (1, 1), "of the one day");
+    assert_eq!(bench.verdict(1), right);
 }
 
 #[test]
@@ -273,6 +311,17 @@ fn the_month_before_is_found_even_when_its_key_comes_late() {
 }
 
 #[test]
+fn a_link_to_the_month_before_serves_every_episode_that_comes_with_it() {
+    let mut bench = Bench::new();
+    let before = MARCH.previous();
+    bench.step(&[Request::new(0, at(before, 23.0), 2).range(0, 1_000)]);
+    let linked = Request { previous: Some(2), url: url(1), ..Request::new(2, at(MARCH, 0.0), 12) };
+    bench.step(&[Request::new(1, at(MARCH, 0.0), 12), linked]);
+    assert_eq!(bench.verdict(0), "duplicate part_of 000");
+    assert_eq!(bench.recover(), 0);
+}
+
+#[test]
 fn a_frozen_day_takes_records_only_by_a_recount() {
     let mut bench = Bench::new();
     bench.step(&[Request::new(0, at(MARCH, 1.0), 1)]);
@@ -330,4 +379,22 @@ fn a_day_frozen_before_the_day_before_it_came_is_recounted() {
     assert_eq!(due.iter().map(|day| day.day).collect::<Vec<_>>(), [second]);
     bench.recount(&[second], at(end.next(), 5.0));
     assert_eq!(bench.verdict(0), "counted 100", "inside the windows that the day before left open");
+}
+
+#[test]
+fn a_frozen_row_inside_one_window_keeps_that_it_helped_a_later_download_in_another() {
+    let mut bench = Bench::new();
+    let (second, third, end) = (MARCH.next(), Day(MARCH.0 + 2), Day(MARCH.0 + 12));
+    bench.step(&[
+        Request::new(0, at(MARCH, 23.0), 1),
+        Request::new(1, at(second, 0.0), 1),
+        // The first touch's window has just ended, the last touch's is open.
+        Request::new(2, at(second, 23.0), 1).range(0, 1_000),
+        Request::new(3, at(third, 0.0), 1),
+        Request::new(4, at(end, 0.0), 2),
+    ]);
+    assert_eq!(bench.verdict(2), "duplicate part_of 000");
+    bench.freeze(at(end.next(), 2.0));
+    assert_eq!(bench.recount(&[MARCH, second, third], at(end.next(), 3.0)), 0);
+    assert_eq!(bench.verdict(2), "duplicate part_of 000");
 }

@@ -15,9 +15,9 @@ use super::{Row, RuleSets};
 use crate::change::{Changes, Value};
 use crate::days::{DayRow, DayState};
 use crate::directory::Directory;
-use crate::processors::judged::Judged;
-pub(super) use crate::processors::ledger::unreadable;
-use crate::processors::ledger::{self, RULE_VERSION};
+use crate::ledger::judged::Judged;
+pub(super) use crate::ledger::unreadable;
+use crate::ledger::{self, RULE_VERSION};
 
 /// A ledger row whose verdict is revised.
 pub(super) struct Revised {
@@ -31,7 +31,7 @@ pub(super) struct Revised {
 /// A short row that revises a verdict.
 pub(super) fn revision(
     row: &Revised,
-    (judged, directory): (Judged, &Directory),
+    (previous, judged, directory): (Option<Judged>, Judged, &Directory),
     out: &mut Changes,
 ) -> Result<(), ArrowError> {
     let (account, episode) = (row.account.to_string(), row.episode.map(|id| id.to_string()));
@@ -46,6 +46,7 @@ pub(super) fn revision(
             row.occurred_at.into(),
             episode.as_deref().into(),
             judged.verdict().as_str().into(),
+            previous.map(|previous| previous.verdict().as_str()).into(),
             judged.reason.map(Reason::as_str).into(),
             judged.duplicate_of.into(),
             utc_day.into(),

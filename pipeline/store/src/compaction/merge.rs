@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::kernels::aggregate::{max, min};
+use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use castback_catalogue::segments::{Segment, SliceRef};
 use castback_schemas::table::Table;
 use castback_schemas::{Day, Revision, Slot};
 
 use super::Compactor;
+use super::retention::RETAINED;
 use crate::columns::{COMMIT, by_day, ints, stored_schema};
 use crate::error::{Result, StoreError};
 use crate::failpoint;
@@ -37,6 +39,8 @@ struct Encoded {
     bytes: Bytes,
     rows: u64,
     revisions: (i64, i64),
+    recorded: Option<(i64, i64)>,
+    tail: Option<(u64, u32)>,
 }
 
 impl Compactor {
@@ -109,7 +113,7 @@ impl Compactor {
         for (index, part) in encoded.into_iter().enumerate() {
             // One name and a running number: ordered by key, the parts of a merge are in its order.
             let key = format!("segments/{}/{slot}/{}/{name}-{index:03}.parquet", table.name(), day.0);
-            let body = SegmentBody { crc: crc32fast::hash(&part.bytes) };
+            let body = SegmentBody { crc: crc32fast::hash(&part.bytes), tail: part.tail, recorded: part.recorded };
             segments.push(Segment {
                 object_key: key.clone(),
                 table: table.name().to_owned(),
@@ -154,9 +158,18 @@ fn encode(table: Table, rows: &[RecordBatch]) -> Result<Vec<Encoded>> {
         let part = sorted.slice(start, MAX_ROWS.min(sorted.num_rows() - start));
         let commits = ints(&part, COMMIT, table)?;
         let revisions = (min(commits).unwrap_or_default(), max(commits).unwrap_or_default());
-        encoded.push(Encoded { bytes: segment::encode(table, &part)?, rows: part.num_rows() as u64, revisions });
+        let (bytes, rows) = (segment::encode(table, &part)?, part.num_rows() as u64);
+        let tail = segment::tail(&bytes)?;
+        encoded.push(Encoded { bytes, rows, revisions, recorded: recorded(table, &part), tail });
     }
     Ok(encoded)
+}
+
+/// When the first and the last row were recorded, if retention applies to the table.
+fn recorded(table: Table, rows: &RecordBatch) -> Option<(i64, i64)> {
+    let times = rows.column_by_name("recorded_at").filter(|_| RETAINED.contains(&table))?;
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
+    min(times).zip(max(times))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use retention::Cutoffs;
+pub use retention::{Expired, Retained};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +49,8 @@ pub struct Compactor {
     ids: Arc<dyn IdSource>,
     /// The oldest uncompacted commit seen, and since when.
     oldest: Arc<Mutex<Option<(Revision, Micros)>>>,
+    /// Objects that nothing referred to when they were last looked at, and since when.
+    suspects: Arc<Mutex<BTreeMap<String, Micros>>>,
 }
 
 /// What a round of compaction did.
@@ -64,11 +66,20 @@ pub struct Compacted {
     pub rows: u64,
 }
 
+impl Compacted {
+    fn add(&mut self, other: Self) {
+        self.slices += other.slices;
+        self.written += other.written;
+        self.replaced += other.replaced;
+        self.rows += other.rows;
+    }
+}
+
 impl Compactor {
     /// A compactor of this store; `ids` name the new segments.
     #[must_use]
     pub fn new(store: Store, catalogue: Catalogue, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        Self { store, catalogue, clock, ids, oldest: Arc::default() }
+        Self { store, catalogue, clock, ids, oldest: Arc::default(), suspects: Arc::default() }
     }
 
     /// Compacts if there are enough uncompacted objects, or the oldest has waited long enough.
@@ -101,11 +112,7 @@ impl Compactor {
         let slots: BTreeSet<Slot> =
             self.catalogue.view(None).await?.slices.iter().map(|slice| slice.unit.slot).collect();
         for slot in slots {
-            let of_slot = self.slot(slot).await?;
-            done.slices += of_slot.slices;
-            done.written += of_slot.written;
-            done.replaced += of_slot.replaced;
-            done.rows += of_slot.rows;
+            done.add(self.slot(slot).await?);
         }
         tracing::info!(
             compaction.slices = done.slices,

@@ -13,17 +13,19 @@ mod guard;
 mod provider;
 mod public;
 mod query;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod views;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use castback_schemas::AccountId;
 use castback_schemas::table::TABLES;
 use datafusion::catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::{DataFusionError, Result as PlanResult};
-use datafusion::datasource::{TableProvider, ViewTable};
+use datafusion::datasource::TableProvider;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::object_store::ObjectStoreRegistry;
@@ -38,12 +40,14 @@ pub use guard::MAX_TEXT;
 pub use public::{ColumnDoc, TableDoc, tables};
 pub use query::{Answer, SqlError, query, run};
 
+use schema::PublicSchema;
+
 use crate::scan::Versions;
 use crate::store::Store;
 use crate::view::PinnedView;
 
 /// Whose rows a session sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// One account's.
     Account(AccountId),
@@ -69,7 +73,7 @@ const PARTITIONS: usize = 2;
 ///
 /// # Errors
 /// Catalogue rows that don't have their columns.
-pub async fn session(
+pub fn session(
     store: &Store,
     view: &Arc<PinnedView>,
     (scope, catalogue): (Scope, &CatalogueTables),
@@ -77,18 +81,13 @@ pub async fn session(
 ) -> Result<SessionContext, SqlError> {
     let runtime = runtime(memory).map_err(SqlError::Session)?;
     let stored = stored_session(store, view, scope, &runtime).map_err(SqlError::Session)?;
-    let schema = MemorySchemaProvider::new();
-    for view in views::VIEWS {
-        let plan = stored.state().create_logical_plan(view.sql).await.map_err(SqlError::Session)?;
-        let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
-        schema.register_table(view.name.to_owned(), table).map_err(SqlError::Session)?;
-    }
+    let mut lent: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
     for (table, batch) in catalogue.visible(scope)? {
         let rows = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(SqlError::Session)?;
-        schema.register_table(table.name.to_owned(), Arc::new(rows)).map_err(SqlError::Session)?;
+        lent.insert(table.name.to_owned(), Arc::new(rows));
     }
     let context = SessionContext::new_with_config_rt(config(), runtime);
-    install(&context, schema).map_err(SqlError::Session)?;
+    install(&context, Arc::new(PublicSchema::new(stored, lent))).map_err(SqlError::Session)?;
     for makes_rows in ["generate_series", "range"] {
         context.deregister_udtf(makes_rows);
         context.deregister_udf(makes_rows);
@@ -111,13 +110,13 @@ fn stored_session(
         }
     }
     let context = SessionContext::new_with_config_rt(config(), Arc::clone(runtime));
-    install(&context, schema)?;
+    install(&context, Arc::new(schema))?;
     Ok(context)
 }
 
-fn install(context: &SessionContext, schema: MemorySchemaProvider) -> PlanResult<()> {
+fn install(context: &SessionContext, schema: Arc<dyn SchemaProvider>) -> PlanResult<()> {
     let catalog = MemoryCatalogProvider::new();
-    catalog.register_schema("public", Arc::new(schema))?;
+    catalog.register_schema("public", schema)?;
     context.register_catalog("castback", Arc::new(catalog));
     Ok(())
 }

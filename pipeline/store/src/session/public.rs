@@ -44,7 +44,7 @@ const PLANNING_BYTES: usize = 16 * 1024 * 1024;
 /// [`SqlError::Session`]: a defect.
 pub async fn tables(store: &Store) -> Result<Vec<TableDoc>, SqlError> {
     let nothing = CatalogueTables::default();
-    let context = session(store, &Arc::new(PinnedView::empty()), (Scope::All, &nothing), PLANNING_BYTES).await?;
+    let context = session(store, &Arc::new(PinnedView::empty()), (Scope::All, &nothing), PLANNING_BYTES)?;
     let views = VIEWS.iter().map(|view| (view.name, view.doc, view.docs));
     let lent = CATALOGUE_TABLES.iter().map(|table| (table.name, table.doc, &[][..]));
     let mut tables = Vec::new();

@@ -80,7 +80,7 @@ async fn planted(compacted: bool) -> (Harness, CatalogueTables) {
 }
 
 async fn of(harness: &Harness, lent: &CatalogueTables, scope: Scope) -> SessionContext {
-    session(&harness.store, &harness.view(None).await, (scope, lent), MEMORY).await.unwrap()
+    session(&harness.store, &harness.view(None).await, (scope, lent), MEMORY).unwrap()
 }
 
 fn shown(answer: &Result<Answer, SqlError>) -> String {
@@ -314,7 +314,7 @@ fn long_deep_and_chained_statements_are_refused_and_large_honest_ones_are_not() 
 #[tokio::test]
 async fn memory_is_bounded_and_nothing_spills() {
     let (harness, lent) = planted(false).await;
-    let context = session(&harness.store, &harness.view(None).await, (Scope::All, &lent), 64 * 1024).await.unwrap();
+    let context = session(&harness.store, &harness.view(None).await, (Scope::All, &lent), 64 * 1024).unwrap();
     let sql = "SELECT a.user_agent || b.user_agent || c.user_agent AS x, count(*) AS n \
                FROM requests a CROSS JOIN requests b CROSS JOIN requests c \
                GROUP BY x, a.\"offset\", b.\"offset\", c.\"offset\" ORDER BY x";

@@ -68,7 +68,7 @@ fn answer(request: &Request) -> Result<Answer, SqlError> {
         let store = Store::open(&request.address).map_err(SqlError::Unreadable)?;
         let view = Arc::new(request.view.clone());
         let lent = (request.scope, &request.catalogue);
-        let context = session::session(&store, &view, lent, request.limits.pool_bytes).await?;
+        let context = session::session(&store, &view, lent, request.limits.pool_bytes)?;
         session::run(&context, &request.sql, &request.params, request.limits.rows).await
     });
     // What still decodes goes with the process.

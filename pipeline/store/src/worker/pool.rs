@@ -1,10 +1,11 @@
 //! The parent's side: how many workers at once, for how long, and what became of them.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{env, io};
 
 use bytes::Bytes;
@@ -14,10 +15,13 @@ use tokio::sync::Semaphore;
 
 use super::protocol::{Request, Trailer, WorkerAnswer};
 use crate::error::StoreError;
+use crate::session::Scope;
 
 /// Queries that wait for a worker; one more is refused at once, since those before it already
 /// take longer than a caller waits.
 const MAX_WAITING: usize = 32;
+/// Of these, queries of one account: the others' turn comes, whatever one asks.
+const MAX_WAITING_EACH: usize = 8;
 /// The longest answer that is believed: above every limit that a request sets.
 const MAX_ANSWER: u64 = 1024 * 1024 * 1024;
 /// Settings that a worker inherits: how to reach the object store, nothing else.
@@ -58,6 +62,16 @@ pub struct Pool {
     arguments: Vec<OsString>,
     running: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    /// Workers that one account may have at once: all but one, if there are several.
+    share: usize,
+    shares: Arc<Mutex<HashMap<Scope, Arc<Share>>>>,
+}
+
+/// What one account (or the operators together) runs and waits for.
+#[derive(Debug)]
+struct Share {
+    running: Semaphore,
+    waiting: AtomicUsize,
 }
 
 /// Counts a waiting query down when it stops waiting, also when its caller goes.
@@ -73,7 +87,16 @@ impl Pool {
     /// A pool of `at_once` workers, each `program arguments`: this binary and `sql-worker`.
     #[must_use]
     pub fn new(program: PathBuf, arguments: Vec<OsString>, at_once: usize) -> Self {
-        Self { program, arguments, running: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
+        let (running, share) = (Arc::new(Semaphore::new(at_once)), at_once.saturating_sub(1).max(1));
+        Self { program, arguments, running, waiting: Arc::default(), share, shares: Arc::default() }
+    }
+
+    /// The share of whoever asks; those that nobody uses are forgotten.
+    fn share_of(&self, scope: Scope) -> Arc<Share> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.retain(|_, share| Arc::strong_count(share) > 1);
+        let made = || Arc::new(Share { running: Semaphore::new(self.share), waiting: AtomicUsize::new(0) });
+        Arc::clone(shares.entry(scope).or_insert_with(made))
     }
 
     /// Queries that wait now.
@@ -92,17 +115,21 @@ impl Pool {
     }
 
     async fn answer(&self, request: &Request) -> Result<WorkerAnswer, WorkerError> {
-        let before = self.waiting.fetch_add(1, Ordering::SeqCst);
-        let waiting = Waiting(&self.waiting);
-        if before >= MAX_WAITING {
+        let share = self.share_of(request.scope);
+        let waiting = [(&share.waiting, MAX_WAITING_EACH), (&*self.waiting, MAX_WAITING)];
+        let before = waiting.map(|(waiting, most)| (waiting.fetch_add(1, Ordering::SeqCst), most));
+        let waiting = waiting.map(|(waiting, _)| Waiting(waiting));
+        if before.iter().any(|(before, most)| before >= most) {
             return Err(WorkerError::Overloaded);
         }
+        // First the account's own share: who waits for that stands in nobody's way.
+        let own = share.running.acquire().await.map_err(|_| WorkerError::Overloaded)?;
         let permit = self.running.acquire().await.map_err(|_| WorkerError::Overloaded)?;
         drop(waiting);
         let bytes = request.encode().map_err(WorkerError::Encode)?;
         let mut child = self.spawn().map_err(WorkerError::Spawn)?;
         let answer = converse(&mut child, &bytes).await;
-        drop(permit);
+        drop((permit, own));
         match answer {
             Ok((stream, Trailer::Done { row_count, truncated, elapsed_ms })) => {
                 Ok(WorkerAnswer { stream, row_count, truncated, elapsed_ms })

@@ -29,6 +29,7 @@ pub(crate) async fn check() {
     asked.dies_alone_of_memory().await;
     asked.is_killed_at_the_deadline_and_when_nobody_waits().await;
     asked.refuses_when_too_many_wait().await;
+    asked.leaves_the_others_their_share().await;
 }
 
 impl Asked {
@@ -125,13 +126,42 @@ impl Asked {
     }
 
     async fn refuses_when_too_many_wait(&self) {
-        let mut request = self.request(Scope::All, "SELECT count(*) FROM requests").await;
-        request.limits.deadline = Duration::from_mins(5);
-        let runs = (0..60).map(|_| self.pool.run(&request));
-        let answers = futures::future::join_all(runs).await;
+        let mut requests = Vec::new();
+        for number in 0..60 {
+            let scope = Scope::Account(samples::account(number % 6 + 1));
+            let mut request = self.request(scope, "SELECT count(*) FROM requests").await;
+            request.limits.deadline = Duration::from_mins(5);
+            requests.push(request);
+        }
+        let answers = futures::future::join_all(requests.iter().map(|request| self.pool.run(request))).await;
         let refused = answers.iter().filter(|answer| matches!(answer, Err(WorkerError::Overloaded))).count();
         let answered = answers.iter().filter(|answer| answer.is_ok()).count();
         assert!(refused > 0 && answered > 30 && refused + answered == 60, "{refused} refused, {answered} answered");
+    }
+}
+
+impl Asked {
+    async fn leaves_the_others_their_share(&self) {
+        let endless = "SELECT count(*) FROM requests a CROSS JOIN requests b CROSS JOIN requests c \
+                       WHERE (a.\"offset\" * 31 + b.\"offset\" * 37 + c.\"offset\") % 7919 = 7918";
+        let mut greedy = self.request(Scope::Account(samples::account(1)), endless).await;
+        greedy.limits.deadline = Duration::from_mins(5);
+        let mut asked = futures::future::join_all((0..20).map(|_| self.pool.run(&greedy)));
+        let other = async {
+            while running_children(std::process::id()) == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.ask(samples::account(2), "SELECT count(*) FROM requests").await
+        };
+        let answered = tokio::select! {
+            _ = &mut asked => None,
+            answer = other => Some(answer),
+        };
+        let Some(answer) = answered else { panic!("the other account waited for the greedy one") };
+        assert_eq!(number(&answer.unwrap()), 1_000);
+        drop(asked);
+        self.no_worker_is_left().await;
+        self.goes_on().await;
     }
 }
 
