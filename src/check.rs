@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog, Log};
+use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog};
 use castback_catalogue::Catalogue;
 use castback_schemas::id::{IdSource, SeededIds};
-use castback_schemas::{Clock, Slot, SystemClock, Topic};
+use castback_schemas::{Clock, SystemClock};
 use castback_store::Objects;
 use castback_store::mirror::{Mirror, MirrorError};
 use secrecy::{ExposeSecret, SecretString};
@@ -96,10 +96,12 @@ async fn log(settings: &LogSettings, data: &Directory) -> Finding {
     match (settings, data) {
         (LogSettings::Kafka(options), _) => {
             let log = KafkaLog::new(options.clone(), clock).context("the client can't be made from KAFKA_*")?;
-            let asked = log.ends(Topic::ListenerRequests, Slot(0)).await;
+            let asked = log.survey().await;
             log.close().await;
-            asked.context("the cluster does not answer as it should; see KAFKA_SECURITY_PROTOCOL and the like")?;
-            Ok("the cluster answers, and its topics are there".to_owned())
+            let brokers =
+                asked.context("the cluster does not answer as it should; see KAFKA_SECURITY_PROTOCOL and the like")?;
+            let number = if brokers == 1 { "1 broker answers".to_owned() } else { format!("{brokers} brokers answer") };
+            Ok(format!("{number}, and the topics are there"))
         }
         (LogSettings::Embedded, Directory::Running(_)) => Ok("the embedded log, open in the running server".to_owned()),
         (LogSettings::Embedded, Directory::Ours(data)) => {
@@ -128,9 +130,10 @@ async fn catalogue(settings: &Settings, data: &Directory) -> Finding {
     let catalogue =
         opened.context("the catalogue can't be opened; is the address right, may this user make tables?")?;
     let commit = catalogue.newest_commit().await?;
+    let version = catalogue.server_version().await?.map(|version| format!(" {version}")).unwrap_or_default();
     let installation = catalogue.installation().id;
     catalogue.close().await?;
-    Ok(format!("{kind} answers: installation {installation}, commit {commit}"))
+    Ok(format!("{kind}{version} answers: installation {installation}, commit {commit}"))
 }
 
 async fn objects(settings: &Settings, data: &Directory) -> Finding {

@@ -4,6 +4,8 @@
 //! - `support` starts, kills and audits the process, and sends traffic from a seed.
 //! - `journeys` walk through the product; `kill` and `disk_full` break it on the way; `fuzz` corrupts what
 //!   it reads; `durability` watches what it has put on the disk.
+//! - `servers` has what only Kafka, PostgreSQL and S3 can show. `CASTBACK_TEST_ON=servers` runs everything else on them
+//!   too.
 //!
 //! `CASTBACK_CORPUS` names a folder with recorded feeds, logs and lists; without it, made-up ones are used.
 //! `CASTBACK_KILLS` sets the length of the kill loop, `CASTBACK_FUZZ` that of the fuzzing, `CASTBACK_SEED` repeats a run.
@@ -22,5 +24,7 @@ mod journeys;
 mod kill;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod servers;
 #[cfg(test)]
 mod support;

@@ -15,9 +15,9 @@ const HOUR: i64 = 3600 * SECOND;
 
 /// What is played: requests, two campaigns, conversions.
 pub(crate) struct Play {
-    pub(super) requests: Vec<Request>,
-    pub(super) campaigns: [Campaign; 2],
-    pub(super) conversions: Vec<Conversion>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) campaigns: [Campaign; 2],
+    pub(crate) conversions: Vec<Conversion>,
     impressions: Vec<Impression>,
 }
 

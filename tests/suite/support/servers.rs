@@ -2,7 +2,12 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 
 use super::clock;
 
@@ -21,14 +26,17 @@ pub(crate) fn given(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: tests/run starts the servers, or see tests/servers/all"))
 }
 
-/// A place of one's own on the servers.
+/// A place of one's own on the servers; cleared when the last who holds it lets go.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) brokers: String,
+pub(crate) struct Place(Arc<Names>);
+
+#[derive(Debug)]
+struct Names {
+    brokers: String,
     /// Before the names of its topics and groups.
-    pub(crate) prefix: String,
-    pub(crate) database: String,
-    pub(crate) s3: String,
+    prefix: String,
+    database: String,
+    s3: String,
 }
 
 impl Place {
@@ -42,28 +50,37 @@ impl Place {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{:x}_{}", clock::now(), NUMBER.fetch_add(1, Ordering::Relaxed));
         psql(postgres, &format!("CREATE SCHEMA {name}"));
-        Self {
+        Self(Arc::new(Names {
             brokers: brokers.to_owned(),
             prefix: format!("{name}."),
             database: format!("{postgres}?options=-csearch_path%3D{name}"),
             s3: s3.to_owned(),
-        }
+        }))
     }
 
-    /// The topic's name on the cluster.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.0.brokers
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.0.database
+    }
+
+    /// A topic's or a group's name on the cluster.
     pub(crate) fn topic(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
+        format!("{}{name}", self.0.prefix)
     }
 
     /// The settings by which the product uses it.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
-        let objects = format!("s3://castback/{}", self.prefix.trim_end_matches('.'));
+        let Names { brokers, prefix, database, s3 } = &*self.0;
+        let objects = format!("s3://castback/{}", prefix.trim_end_matches('.'));
         let settings = [
-            ("KAFKA_BROKERS", self.brokers.as_str()),
-            ("KAFKA_TOPIC_PREFIX", &self.prefix),
-            ("DATABASE_URL", &self.database),
+            ("KAFKA_BROKERS", brokers.as_str()),
+            ("KAFKA_TOPIC_PREFIX", prefix),
+            ("DATABASE_URL", database),
             ("OBJECT_STORE_URL", &objects),
-            ("AWS_ENDPOINT_URL", &self.s3),
+            ("AWS_ENDPOINT_URL", s3),
             ("AWS_ALLOW_HTTP", "true"),
             ("AWS_ACCESS_KEY_ID", "tests"),
             ("AWS_SECRET_ACCESS_KEY", "loopback"),
@@ -73,9 +90,34 @@ impl Place {
     }
 }
 
+impl Drop for Names {
+    /// A small broker can't carry the topics of every test.
+    fn drop(&mut self) {
+        let admin: Result<AdminClient<DefaultClientContext>, _> =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create();
+        let Ok(admin) = admin else { return };
+        let Ok(found) = admin.inner().fetch_metadata(None, std::time::Duration::from_secs(5)) else { return };
+        let names: Vec<&str> = found.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
+        let mine: Vec<&str> = names.into_iter().filter(|name| name.starts_with(&self.prefix)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let run = move || {
+            if let Ok(runtime) = runtime {
+                drop(runtime.block_on(admin.delete_topics(&mine, &AdminOptions::new())));
+            }
+        };
+        // A test's own runtime may be running on this thread.
+        std::thread::scope(|scope| drop(scope.spawn(run).join()));
+    }
+}
+
 /// One statement, by PostgreSQL's own client.
 pub(crate) fn psql(url: &str, statement: &str) -> String {
     said(Command::new("psql").args(["-qXAt", "-d", url, "-c", statement]))
+}
+
+/// The Python of the tests' own environment, where the clients of others are.
+pub(crate) fn python() -> String {
+    given("CASTBACK_TEST_PYTHON")
 }
 
 /// What a command prints; it must succeed.
