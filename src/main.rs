@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::command::{Arguments, Command};
 
@@ -57,13 +57,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 .context("the query can't be run")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Serve(arguments) => runtime()?.block_on(serve::run(&arguments)),
-        Command::Demo(arguments) => runtime()?.block_on(demo::run(&arguments)),
-        Command::Check(arguments) => runtime()?.block_on(check::run(&arguments)),
-        other => runtime()?.block_on(client::run(other)),
+        Command::Serve(arguments) => block_on(serve::run(&arguments)),
+        Command::Demo(arguments) => block_on(demo::run(&arguments)),
+        Command::Check(arguments) => block_on(check::run(&arguments)),
+        other => block_on(client::run(other)),
     }
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build().context("no threads can be started")
+/// Runs it to its end. Threads that still block then (a read that waits) are not waited for: nothing needs what they do.
+fn block_on(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
+    let runtime = runtime.context("no threads can be started")?;
+    let ended = runtime.block_on(task);
+    runtime.shutdown_background();
+    ended
 }

@@ -84,7 +84,8 @@ impl KafkaOptions {
             ("allow.auto.create.topics", "false"),
             // The default of a second stalls a reader that has caught up with its queue.
             ("fetch.queue.backoff.ms", "5"),
-            ("fetch.wait.max.ms", "20"),
+            // How late the end of a slot is noticed. Records come at once; each reader of an idle slot asks as often.
+            ("fetch.wait.max.ms", "100"),
             // Bounded by bytes, not by count: 4 MiB for every open reader.
             ("queued.min.messages", "1000000"),
             ("queued.max.messages.kbytes", "4096"),

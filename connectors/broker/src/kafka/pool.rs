@@ -67,7 +67,7 @@ impl Readers {
         let due = now.0 >= before.saturating_add(EXPIRY);
         let relaxed = Ordering::Relaxed;
         if due && self.swept_at.compare_exchange(before, now.0, relaxed, relaxed).is_ok() {
-            self.close_idle_since(now.plus(-EXPIRY));
+            drop(self.take_idle_since(now.plus(-EXPIRY)));
         }
     }
 
@@ -77,15 +77,15 @@ impl Readers {
         self.idle.get(topic, slot).unwrap().lock().unwrap().len()
     }
 
-    /// Closes the readers that have been idle since `since` or longer.
-    pub(super) fn close_idle_since(&self, since: Micros) {
+    /// The readers that have been idle since `since` or longer. Closing one takes up to a tenth of a second; no slot
+    /// waits for it.
+    pub(super) fn take_idle_since(&self, since: Micros) -> Vec<Reader> {
+        let mut expired = Vec::new();
         self.idle.each(|idle| {
             let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let expired: Vec<Idle> = idle.extract_if(.., |idle| idle.since <= since).collect();
-            drop(idle);
-            // Closing takes a while; the slot need not wait for it.
-            drop(expired);
+            expired.extend(idle.extract_if(.., |idle| idle.since <= since).map(|idle| idle.reader));
         });
+        expired
     }
 }
 
