@@ -186,6 +186,7 @@ impl House {
             ids: Self::names(seed),
             lists: DatedLists::new(Arc::new(Lists::new(&ListTexts::seed(), Micros(0))?)),
             ledger_days: LedgerDays::default(),
+            mirror: None,
             owner: "bench".to_owned(),
             exclusive: true,
             random: [seed; 32],

@@ -183,6 +183,9 @@ fn day(number: i64) -> String {
     i32::try_from(number).map_or_else(|_| number.to_string(), |number| Day(number).to_string())
 }
 
+/// Requests that a prefix redirect saw, and that pass every filter but the one on bytes, of which it sees none.
+pub(crate) const SIGHTED: &str = "source = 'prefix' AND verdict = 'filtered' AND reason = 'below_threshold'";
+
 /// The column of a window.
 pub(crate) fn flag(window: Window) -> &'static str {
     match window {
@@ -223,8 +226,7 @@ impl Question {
         let range = within("occurred_at", self.from, self.to);
         format!(
             "SELECT count(*) AS prefix_estimated FROM (SELECT DISTINCT listener, episode_id, \
-             CAST(occurred_at AS BIGINT) / 86400000000 AS day FROM requests WHERE podcast_id = '{}' AND source = 'prefix' \
-             AND verdict = 'filtered' AND reason = 'below_threshold' AND {range}) AS d",
+             CAST(occurred_at AS BIGINT) / 86400000000 AS day FROM requests WHERE podcast_id = '{}' AND {SIGHTED} AND {range}) AS d",
             self.podcast
         )
     }

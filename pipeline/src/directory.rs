@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use castback_catalogue::directory::{DirectoryRows, EpisodeVersion, PodcastVersion};
 use castback_rules::window::{EpisodeFacts, Window};
-use castback_schemas::campaign::CampaignVersion;
+use castback_schemas::campaign::{CampaignState, CampaignVersion};
 use castback_schemas::{AccountId, CampaignId, EpisodeId, Micros, PodcastId};
 
 use crate::enclosure;
@@ -159,13 +159,14 @@ impl Campaign {
         Some(if version.valid_from < launch.valid_from { launch } else { version })
     }
 
-    /// Whether the campaign delivers at `at`: between its dates (both included), unless paused
-    /// or cancelled at that moment. Launched late, it delivers from its first day all the same.
+    /// Whether the campaign delivers at `at`: between its dates (both included), unless paused,
+    /// cancelled or completed by then. Launched late, it delivers from its first day all the same.
     #[must_use]
     pub fn delivers(&self, at: Micros) -> bool {
         let Some(version) = self.in_force(at) else { return false };
         let (Some(first), Some(last)) = (version.terms.starts_on, version.terms.ends_on) else { return false };
-        version.state.delivers() && first.start() <= at && at < last.next().start()
+        let completed = version.state == CampaignState::Completed && version.valid_from <= at;
+        version.state.delivers() && !completed && first.start() <= at && at < last.next().start()
     }
 }
 

@@ -306,7 +306,9 @@ impl Inner {
             return Ok(());
         }
         tracing::info!(units = surplus.len(), "runtime.units_given_up");
-        surplus.iter().for_each(|unit| unit.fence());
+        for unit in &surplus {
+            unit.fence();
+        }
         let leases: Vec<_> = surplus.iter().map(|unit| (unit.unit, unit.epoch)).collect();
         self.shared.catalogue.release(&leases).await
     }

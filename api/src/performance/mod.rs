@@ -1,5 +1,6 @@
 //! `GET /v1/campaigns/{id}/performance`: rolling figures, once or as a stream.
 
+mod estimate;
 pub(crate) mod grid;
 pub(crate) mod series;
 mod stream;
@@ -163,6 +164,8 @@ impl Asked {
         let question = self.question(now);
         let ask = Ask::newest(app, Scope::Account(self.account)).await?;
         let figures = Figures::read(&ask, &question).await?;
+        let estimated =
+            estimate::prefix_impressions(app, &ask, (self.account, &self.campaign.terms), &question).await?;
         let end = self.campaign.terms.ends_on.map(|day| day.next().start());
         let lookback = i64::from(self.campaign.terms.lookback_days) * DAY;
         let closed = end.is_some_and(|end| end.plus(lookback).plus(LATENESS) <= now);
@@ -176,7 +179,7 @@ impl Asked {
             as_of: now,
             revision: ask.revision().0,
             is_final: self.period.1.is_none() && closed,
-            figures: shape(&figures, &question),
+            figures: shape(&figures, &question, estimated),
         })
     }
 }
@@ -202,13 +205,12 @@ async fn window(app: &App, (account, campaign): (AccountId, &Campaign), heard: H
     })
 }
 
-fn shape(figures: &Figures, question: &Question) -> Shape {
+fn shape(figures: &Figures, question: &Question, estimated: u64) -> Shape {
     let sums = &figures.sums;
     let money = |amount| Money { amount, currency: question.currency };
     Shape {
         impressions: sums.impressions,
-        // An ad is delivered inside a counted download only, and a prefix redirect counts none.
-        impressions_prefix_estimated: 0,
+        impressions_prefix_estimated: estimated,
         downloads: figures.downloads,
         reach_device: figures.reach_device,
         reach_household: sums.households,

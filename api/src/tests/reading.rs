@@ -5,7 +5,7 @@ use castback_rules::window::Window;
 use castback_schemas::table::Table;
 use serde_json::{Value, json};
 
-use super::committed::{Row, at};
+use super::committed::{Cell, Row, at};
 use super::play::NAME;
 use super::{Account, Bench, NOW};
 use crate::figures::{Figures, Heard, Question, shown};
@@ -103,6 +103,53 @@ async fn performance_is_what_was_reckoned_by_hand() {
     assert_eq!(day["from"], json!("2026-11-23T10:00:00Z"));
     assert!(day["roas"]["value"].is_null());
     account.get(&format!("{path}?period=1y")).await.refused(422, "invalid_fields");
+}
+
+#[tokio::test]
+async fn what_only_a_prefix_redirect_saw_is_estimated_and_no_impression() {
+    let bench = Bench::new().await;
+    let account = bench.sign_up("prefix").await;
+    let podcast = account.podcast("prefix").await;
+    let seen = |offset: i64, when: &str, listener: u8, (source, reason): (&str, &str)| {
+        Row::from([
+            ("offset", offset.into()),
+            ("event_id", format!("seen-{offset}").as_str().into()),
+            ("occurred_at", at(when).into()),
+            ("podcast_id", podcast.as_str().into()),
+            ("episode_id", "one".into()),
+            ("listener", Cell::Hash(listener)),
+            ("source", source.into()),
+            ("verdict", "filtered".into()),
+            ("reason", reason.into()),
+        ])
+    };
+    let rows = vec![
+        seen(0, "20T10:00", 1, ("prefix", "below_threshold")),
+        seen(1, "20T23:59", 1, ("prefix", "below_threshold")),
+        seen(2, "21T00:00", 1, ("prefix", "below_threshold")),
+        seen(3, "21T00:00", 2, ("prefix", "below_threshold")),
+        seen(4, "21T01:00", 3, ("prefix", "bot")),
+        seen(5, "21T01:00", 4, ("api", "below_threshold")),
+        seen(6, "30T01:00", 5, ("prefix", "below_threshold")),
+    ];
+    account.commit(vec![(Table::Requests, rows)]).await;
+    let placement = json!({"id": "pre", "position": "pre_roll"});
+    let elsewhere = json!({"id": "mid", "position": "mid_roll", "episode_guids": ["another"]});
+    let dynamic = json!({"id": "dynamic", "position": "mid_roll", "dynamic": true});
+    for (placements, expected) in [
+        (json!([placement, elsewhere, dynamic]), 3),
+        (json!([placement, {"id": "post", "position": "post_roll"}]), 6),
+        (json!([dynamic]), 0),
+    ] {
+        let body = json!({
+            "name": "prefix", "podcast_ids": [podcast], "starts_on": "2026-11-18", "ends_on": "2026-11-27",
+            "currency": "USD", "placements": placements,
+        });
+        let campaign = account.post("/v1/campaigns", &body).await.is(201).json()["id"].as_str().unwrap().to_owned();
+        let performance = account.get(&format!("/v1/campaigns/{campaign}/performance")).await.is(200).json();
+        assert_eq!(performance["impressions_prefix_estimated"], expected, "{placements}");
+        assert_eq!(performance["impressions"], 0);
+    }
 }
 
 #[tokio::test]

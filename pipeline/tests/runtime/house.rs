@@ -91,8 +91,12 @@ impl House {
 
     /// On a schema of its own, made anew.
     pub(crate) fn postgres(name: &str) -> Self {
-        let server = std::env::var("CASTBACK_TEST_POSTGRES_URL")
-            .expect("CASTBACK_TEST_POSTGRES_URL names no database: tests/run starts one, or see tests/servers/all");
+        let server = std::env::var("CASTBACK_TEST_POSTGRES_URL");
+        assert!(
+            server.is_ok(),
+            "CASTBACK_TEST_POSTGRES_URL is not set: tests/run starts a server, or see tests/servers/all"
+        );
+        let server = server.unwrap();
         let schema: String = name.chars().take(60).collect();
         let anew = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
         let made = std::process::Command::new("psql").args(["-qX", "-d", &server, "-c", &anew]).output().unwrap();

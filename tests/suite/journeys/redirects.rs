@@ -5,7 +5,7 @@ use serde_json::json;
 use super::figures::{Play, campaign_json};
 use crate::support::feed_host::{FeedHost, rss};
 use crate::support::server::Server;
-use crate::support::traffic::episodes;
+use crate::support::traffic::{AGENTS, episodes};
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,6 +17,8 @@ async fn redirects_and_pixel() {
     let play = Play::new(&podcast);
     let mut body = campaign_json(&play.campaigns[0], "Redirects");
     body["landing_url"] = json!("https://shop.example/welcome");
+    let placement = |id: &str, guid: &str| json!({"id": id, "position": "mid_roll", "episode_guids": [guid]});
+    body["placements"] = json!([placement("a", "guid-01"), placement("b", "guid-01"), placement("c", "guid-02")]);
     let campaign = account.client.post("/v1/campaigns", &body).await.is(201).json();
     let campaign = campaign["id"].as_str().expect("an id").to_owned();
     let attribution = json!({"promo_codes": [], "vanity_slug": "welcome-pod", "pixel": "shown"});
@@ -29,6 +31,10 @@ async fn redirects_and_pixel() {
         let answer = answer.is(302);
         let location = answer.headers["location"].to_str().expect("a URL");
         assert!(location.ends_with("://media.example/episodes/01.mp3?source=player"), "{location}");
+    }
+    // The same listener twice, of an episode with two placements.
+    for _ in 0..2 {
+        nobody.get_by(&prefix, AGENTS[0].0).await.is(302);
     }
     nobody.get(&format!("/e/{podcast}/evil.example/episodes/01.mp3")).await.is(404);
     nobody.get("/e/no-such-podcast/media.example/episodes/01.mp3").await.is(404);
@@ -43,6 +49,14 @@ async fn redirects_and_pixel() {
     until("the vanity hit and the pixel are conversions", async || {
         let conversions = account.sql_number("SELECT COUNT(*) FROM conversions").await;
         (conversions == 2).then_some(())
+    })
+    .await;
+    until("what the redirect saw is estimated, not counted", async || {
+        let seen = "SELECT COUNT(*) FROM requests WHERE source = 'prefix'";
+        let path = format!("/v1/campaigns/{campaign}/performance");
+        let performance = account.client.get(&path).await.is(200).json();
+        assert_eq!(performance["impressions"], 0, "{performance}");
+        (account.sql_number(seen).await == 4 && performance["impressions_prefix_estimated"] == 2).then_some(())
     })
     .await;
     server.finish().await;

@@ -43,7 +43,7 @@ fn it_says_of_each_server_what_it_is_and_what_is_wrong() {
     assert!(well, "{said}");
     let stranger = postgres.replace("castback:", "stranger:");
     let nobody = postgres.replace("loopback", "guessed");
-    let cases: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+    let cases = [
         ("KAFKA_BROKERS", vec![("KAFKA_BROKERS", "127.0.0.1:1")], "onnection refused"),
         ("KAFKA_BROKERS", user("castback", "guessed"), "uthentication failed"),
         ("KAFKA_BROKERS", user("stranger", "loopback"), "uthoriz"),

@@ -98,6 +98,7 @@ struct Customer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[expect(clippy::too_many_lines, reason = "a journey is told in one piece")]
 async fn processes_come_and_go_and_are_killed() {
     let seed = seed("processes_come_and_go_and_are_killed");
     let mut dice = StdRng::seed_from_u64(seed);

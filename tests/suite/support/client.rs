@@ -132,6 +132,10 @@ impl Client {
         self.send(self.http.get(format!("{}{path}", self.base)).header("accept", accept)).await
     }
 
+    pub(crate) async fn get_by(&self, path: &str, agent: &str) -> Answer {
+        self.send(self.http.get(format!("{}{path}", self.base)).header("user-agent", agent)).await
+    }
+
     pub(crate) async fn head(&self, path: &str) -> Answer {
         self.send(self.http.head(format!("{}{path}", self.base))).await
     }

@@ -126,7 +126,7 @@ pub(super) fn ends(consumer: &Consumer, topic: &str, partition: i32) -> Result<E
     let deadline = Instant::now() + PATIENCE;
     loop {
         match ask_ends(consumer, topic, partition) {
-            Err(Fault::Ends(error)) if passes(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(Fault::Ends(error)) if passes(&error) && Instant::now() < deadline => std::thread::park_timeout(PAUSE),
             answer => return answer,
         }
     }

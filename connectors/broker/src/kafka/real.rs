@@ -145,7 +145,7 @@ async fn what_retention_took_is_a_gap_never_a_jump() {
         .set("segment.bytes", "1048576")
         .set("message.timestamp.type", "LogAppendTime");
     admin.alter_configs([&short], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
-    let deadline = std::time::Instant::now() + LONG;
+    let deadline = tokio::time::Instant::now() + LONG;
     let ends = loop {
         // Only closed segments go: each append may close one.
         log.append(noise(4, 200_000)).await.unwrap();
@@ -153,7 +153,7 @@ async fn what_retention_took_is_a_gap_never_a_jump() {
         if ends.start > 0 {
             break ends;
         }
-        assert!(std::time::Instant::now() < deadline, "retention took nothing: {ends:?}");
+        assert!(tokio::time::Instant::now() < deadline, "retention took nothing: {ends:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     let error = log.read(TOPIC, SLOT, 0, limits(Duration::ZERO)).await.unwrap_err();

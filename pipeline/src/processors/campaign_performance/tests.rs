@@ -5,6 +5,7 @@ mod memory;
 mod properties;
 
 use castback_schemas::Day;
+use castback_schemas::campaign::{CampaignState, CampaignVersion};
 use castback_schemas::table::Table;
 use castback_schemas::time::DAY;
 use serde_json::json;
@@ -30,6 +31,26 @@ fn an_ad_is_delivered_inside_a_download_and_taken_back_with_it() {
     assert_eq!(bench.book.all(Table::AdDeliveries).len(), 0, "the address asked for too much");
     assert_eq!(bench.book.all(Table::CampaignPerformance).len(), 0, "an empty minute is withdrawn");
     assert_eq!(bench.recover(), 0);
+}
+
+#[test]
+fn a_campaign_that_was_completed_early_delivers_no_more() {
+    let completed = |hour| CampaignVersion {
+        valid_from: at(MARCH, hour),
+        state: CampaignState::Completed,
+        ..campaign(1, &json!({}))
+    };
+    let requests = [Request::new(0, at(MARCH, 9.0), 1), Request::new(1, at(MARCH, 11.0), 2)];
+    for (versions, delivered) in [
+        (vec![campaign(1, &json!({})), completed(10.0)], 1),
+        // Launched when its flight was over: all of it counts.
+        (vec![completed(12.0)], 2),
+    ] {
+        let mut bench = Bench::new(&versions);
+        bench.requests(&requests);
+        assert_eq!(bench.total(1, "impressions_utc_day"), delivered);
+        assert_eq!(bench.recover(), 0);
+    }
 }
 
 #[test]
