@@ -76,7 +76,7 @@ fn band(rate: &Rate) -> String {
 }
 
 fn pacing(figures: &Figures) -> String {
-    figures.pacing.map_or_else(String::new, |pacing| format!("pacing {}", Value::Rate(pacing)))
+    figures.pacing.map_or_else(String::new, |pacing| format!("pacing {pacing:.2}"))
 }
 
 fn rule(window: Window) -> &'static str {
