@@ -204,11 +204,7 @@ impl Question {
 
     fn counted(&self) -> String {
         let range = within("occurred_at", self.from, self.to);
-        format!(
-            "downloads WHERE podcast_id = '{}' AND {} AND NOT prefix_estimated AND {range}",
-            self.podcast,
-            flag(self.window)
-        )
+        format!("downloads WHERE podcast_id = '{}' AND {} AND {range}", self.podcast, flag(self.window))
     }
 
     /// Downloads.

@@ -201,7 +201,8 @@ async fn write_all(app: &Arc<App>, (account, topic): (AccountId, Topic), all: Ve
     Ok(())
 }
 
-/// A redirect sees no bytes: the status is the one that the file's host would have to give for a download.
+/// A redirect sends no byte of the file, and so completes no download; the status is the one that the file's host would
+/// have to give for one.
 fn download(edge: &mut Edge, seen: Download) -> Result<ListenerRequest, Failure> {
     let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_TEXT);
     let status = if seen.range.is_some() { 206 } else { 200 };
@@ -215,7 +216,7 @@ fn download(edge: &mut Edge, seen: Download) -> Result<ListenerRequest, Failure>
             method: seen.method,
             status,
             range: short(seen.range),
-            bytes_sent: None,
+            bytes_sent: Some(0),
             file_bytes: None,
             user_agent: short(seen.user_agent).filter(|text| !text.is_empty()),
             address: seen.address,

@@ -65,11 +65,6 @@ impl Server {
         server
     }
 
-    /// Whether it takes all units at its start, since nobody else can have them.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.place.is_none()
-    }
-
     /// A server that isn't started yet.
     pub(crate) fn in_directory(data: &Path, environment: &[(&str, &str)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

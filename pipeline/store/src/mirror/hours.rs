@@ -150,15 +150,15 @@ impl<'a> Rows<'a> {
 
     /// Adds a row to its hour, in the order of the series' fields.
     fn add(&self, row: usize, sum: &mut Sum) {
-        let estimated = self.sources.value(row) == "prefix";
         let [utc_day, first_touch, last_touch] = self.counted.map(|column| column.is_valid(row) && column.value(row));
         let verdict = self.verdicts.value(row);
+        let because = |reason: FilterReason| self.reasons.is_valid(row) && self.reasons.value(row) == reason.as_str();
         let adds = [
             true,
-            utc_day && !estimated,
-            first_touch && !estimated,
-            last_touch && !estimated,
-            utc_day && estimated,
+            utc_day,
+            first_touch,
+            last_touch,
+            self.sources.value(row) == "prefix" && because(FilterReason::BelowThreshold),
             verdict == "counted",
             verdict == "duplicate",
             verdict == "filtered",
@@ -167,8 +167,7 @@ impl<'a> Rows<'a> {
         for (field, add) in sum.fields.iter_mut().zip(adds) {
             *field += i64::from(add);
         }
-        let nobody_s = self.reasons.is_valid(row) && self.reasons.value(row) == FilterReason::UnknownPodcast.as_str();
-        sum.known |= !nobody_s;
+        sum.known |= !because(FilterReason::UnknownPodcast);
     }
 }
 

@@ -146,10 +146,9 @@ pub(super) const VIEWS: &[ViewSpec] = &[
         name: "downloads",
         doc: "one row per request that completes a download in at least one window",
         sql: "SELECT account_id, slot, \"offset\", event_id, occurred_at, podcast_id, episode_id, counted_utc_day, \
-              counted_first_touch, counted_last_touch, app, country, listener, network, source, \
-              source = 'prefix' AS prefix_estimated, commit \
+              counted_first_touch, counted_last_touch, app, country, listener, network, source, commit \
               FROM requests WHERE counted_utc_day OR counted_first_touch OR counted_last_touch",
-        docs: &[("prefix_estimated", "seen by a prefix redirect only: never add to the others unsaid")],
+        docs: &[],
     },
     ViewSpec {
         name: "feed_polls",
@@ -196,10 +195,10 @@ pub(super) const VIEWS: &[ViewSpec] = &[
         doc: "requests by podcast and hour of event time: downloads per window and verdicts",
         sql: "SELECT account_id, podcast_id, date_trunc('hour', occurred_at) AS bucket_start, \
               count(*) AS requests, \
-              sum(CASE WHEN counted_utc_day AND source <> 'prefix' THEN 1 ELSE 0 END) AS downloads_utc_day, \
-              sum(CASE WHEN counted_first_touch AND source <> 'prefix' THEN 1 ELSE 0 END) AS downloads_first_touch, \
-              sum(CASE WHEN counted_last_touch AND source <> 'prefix' THEN 1 ELSE 0 END) AS downloads_last_touch, \
-              sum(CASE WHEN counted_utc_day AND source = 'prefix' THEN 1 ELSE 0 END) AS downloads_prefix_estimated, \
+              sum(CASE WHEN counted_utc_day THEN 1 ELSE 0 END) AS downloads_utc_day, \
+              sum(CASE WHEN counted_first_touch THEN 1 ELSE 0 END) AS downloads_first_touch, \
+              sum(CASE WHEN counted_last_touch THEN 1 ELSE 0 END) AS downloads_last_touch, \
+              sum(CASE WHEN source = 'prefix' AND reason = 'below_threshold' THEN 1 ELSE 0 END) AS downloads_prefix_estimated, \
               sum(CASE WHEN verdict = 'counted' THEN 1 ELSE 0 END) AS counted, \
               sum(CASE WHEN verdict = 'duplicate' THEN 1 ELSE 0 END) AS duplicate, \
               sum(CASE WHEN verdict = 'filtered' THEN 1 ELSE 0 END) AS filtered, \
@@ -209,10 +208,13 @@ pub(super) const VIEWS: &[ViewSpec] = &[
         docs: &[
             ("bucket_start", "start of the hour of event time"),
             ("requests", "accepted requests"),
-            ("downloads_utc_day", "downloads by UTC day, without prefix estimates"),
-            ("downloads_first_touch", "downloads by the first-touch window, without prefix estimates"),
-            ("downloads_last_touch", "downloads by the last-touch window, without prefix estimates"),
-            ("downloads_prefix_estimated", "downloads by UTC day seen by a prefix redirect only"),
+            ("downloads_utc_day", "downloads by UTC day"),
+            ("downloads_first_touch", "downloads by the first-touch window"),
+            ("downloads_last_touch", "downloads by the last-touch window"),
+            (
+                "downloads_prefix_estimated",
+                "requests that a prefix redirect saw and no other filter refused, repeats and all",
+            ),
             ("counted", "requests with the verdict counted"),
             ("duplicate", "requests with the verdict duplicate"),
             ("filtered", "requests with the verdict filtered"),
