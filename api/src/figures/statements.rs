@@ -1,5 +1,7 @@
 //! The statements of a question: each answers one figure over `POST /v1/sql`.
 
+use castback_schemas::Currency;
+
 use crate::query::literal::{list, text, within};
 
 use super::Question;
@@ -14,8 +16,6 @@ pub(super) const MAX_SHARED: u16 = 10;
 
 const VISITS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('visit', 'page_view') THEN credit_micro END), 0)";
 const LEADS_MICRO: &str = "coalesce(sum(CASE WHEN event_type IN ('lead', 'generate_lead') THEN credit_micro END), 0)";
-const ORDERS_MICRO: &str =
-    "coalesce(sum(CASE WHEN event_type IN ('purchase', 'subscribe', 'donate') THEN credit_micro END), 0)";
 
 /// What is credited, as a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,17 +26,21 @@ pub(crate) enum Part {
     Leads,
     /// Conversions.
     Conversions,
-    /// Conversions that bring money.
+    /// Conversions that bring money of the campaign's currency.
     Orders,
 }
 
 impl Part {
-    fn micro(self) -> String {
+    fn micro(self, currency: Currency) -> String {
         match self {
             Self::Visits => VISITS_MICRO.to_owned(),
             Self::Leads => LEADS_MICRO.to_owned(),
             Self::Conversions => format!("coalesce(sum(CASE WHEN {IS_CONVERSION} THEN credit_micro END), 0)"),
-            Self::Orders => ORDERS_MICRO.to_owned(),
+            Self::Orders => format!(
+                "coalesce(sum(CASE WHEN event_type IN ('purchase', 'subscribe', 'donate') AND currency = {} \
+                 THEN credit_micro END), 0)",
+                text(currency.code())
+            ),
         }
     }
 }
@@ -74,10 +78,10 @@ impl Question {
              {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, \
              coalesce(sum(CASE WHEN NOT verified AND currency = {currency} THEN revenue_minor END), 0) AS unverified_minor \
              FROM {}",
-            Part::Visits.micro(),
-            Part::Leads.micro(),
-            Part::Conversions.micro(),
-            Part::Orders.micro(),
+            Part::Visits.micro(self.currency),
+            Part::Leads.micro(self.currency),
+            Part::Conversions.micro(self.currency),
+            Part::Orders.micro(self.currency),
             self.revenue_minor(),
             self.square(),
             self.credited(),
@@ -160,11 +164,11 @@ impl Question {
 
     /// A credited figure, in whole ones.
     pub(crate) fn part(&self, part: Part) -> String {
-        format!("SELECT CAST({} AS DOUBLE) / 1000000.0 AS credited FROM {}", part.micro(), self.credited())
+        format!("SELECT CAST({} AS DOUBLE) / 1000000.0 AS credited FROM {}", part.micro(self.currency), self.credited())
     }
 
     fn part_micro(&self, part: Part) -> String {
-        format!("SELECT {} AS credit_micro FROM {}", part.micro(), self.credited())
+        format!("SELECT {} AS credit_micro FROM {}", part.micro(self.currency), self.credited())
     }
 
     /// Households that converted, among those reached.
@@ -241,9 +245,9 @@ impl Question {
             "SELECT {bucket} AS bucket, {} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, \
              {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, max(commit) AS revision \
              FROM {} GROUP BY {bucket}",
-            Part::Visits.micro(),
-            Part::Leads.micro(),
-            Part::Conversions.micro(),
+            Part::Visits.micro(self.currency),
+            Part::Leads.micro(self.currency),
+            Part::Conversions.micro(self.currency),
             self.revenue_minor(),
             self.square(),
             self.credited()

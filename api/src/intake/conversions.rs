@@ -231,6 +231,12 @@ fn value(raw: &RawConversion<'_>) -> Result<Option<(i64, Currency)>, Refusal> {
         Refusal::invalid("currency_code", &error.to_string())
     })?;
     let minor = currency.parse_major(number.get()).map_err(|error| Refusal::invalid("value", &error.to_string()))?;
+    if minor < 0 && raw.event_type != "refund" {
+        return Err(Refusal::invalid(
+            "value",
+            "expected 0 or more: money that is given back is an event of type refund",
+        ));
+    }
     Ok(Some((minor, currency)))
 }
 
@@ -262,6 +268,7 @@ mod tests {
             ("null", "x"),
             ("1e99", "USD"),
             ("[1]", "USD"),
+            ("-0.01", "USD"),
         ] {
             let refused = checked(value, currency);
             assert!(value == "null" || refused.is_err(), "{value} {currency}");

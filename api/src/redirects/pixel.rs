@@ -70,6 +70,9 @@ fn visit(app: &App, parameters: Parameters) -> Option<Visit> {
         Some(text) => Some((currency.parse_major(text.trim()).ok()?, currency)),
         None => None,
     };
+    if value.is_some_and(|(minor, _)| minor < 0) && e.as_deref() != Some("refund") {
+        return None;
+    }
     let texts = [e.as_ref()?, id.as_ref().unwrap_or(&campaign.data_set), ds.as_ref().unwrap_or(&campaign.data_set)];
     if texts.iter().any(|text| text.is_empty() || text.len() > MAX_TEXT)
         || ds.as_ref().is_some_and(|ds| ds.contains('/'))

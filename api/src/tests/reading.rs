@@ -86,7 +86,7 @@ async fn performance_is_what_was_reckoned_by_hand() {
     near(&flight["frequency"]["value"], 1.5);
     near(&flight["conversion_rate"]["value"], 0.5);
     near(&flight["usable_address_share"]["value"], 2.0 / 3.0);
-    near(&flight["aov"]["value"], 4_000.0);
+    near(&flight["aov"]["value"], 8_000.0);
     near(&flight["cpa"]["value"], 4.0);
     near(&flight["pacing"]["value"], 8.0 / 100_000.0 / (6.0 + 10.0 / 24.0) * 10.0);
     assert_eq!(

@@ -156,7 +156,7 @@ pub(crate) fn credits(
 ) -> Vec<Credit> {
     let mut credits = Vec::new();
     for (index, conversion) in conversions.iter().enumerate() {
-        let origin = original(conversions, index);
+        let Some(origin) = original(conversions, index) else { continue };
         let shares = shares(campaigns, impressions, &conversions[origin], model);
         if shares.is_empty() {
             continue;
@@ -173,16 +173,17 @@ pub(crate) fn credits(
     credits
 }
 
-/// A refund goes where the purchase went that it takes back.
-fn original(conversions: &[Conversion], index: usize) -> usize {
+/// A refund goes where the purchase went that it takes back; nowhere if there is none.
+fn original(conversions: &[Conversion], index: usize) -> Option<usize> {
     let refund = &conversions[index];
-    if refund.kind != "refund" || refund.transaction.is_none() {
-        return index;
+    if refund.kind != "refund" {
+        return Some(index);
     }
+    refund.transaction.as_ref()?;
     let same = |other: &Conversion| {
         other.kind != "refund" && other.data_set == refund.data_set && other.transaction == refund.transaction
     };
-    conversions.iter().position(same).unwrap_or(index)
+    conversions.iter().position(same)
 }
 
 /// Campaigns and their weights, in the order of time and event id of what they stand for.

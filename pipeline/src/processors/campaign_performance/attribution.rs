@@ -73,6 +73,8 @@ impl AccountState {
         let reached = match self.refunded(conversion) {
             // A refund follows the credit of the order it takes back.
             Some(order) => self.attributed.get(&order).map(Reached::of).unwrap_or_default(),
+            // Of an order that nobody sent, no campaign was credited with anything that could be taken back.
+            None if conversion.kind() == Kind::Refund => Reached::default(),
             None => self.reached(conversion, &campaigns),
         };
         let mut credits = credits(conversion, &reached);

@@ -153,6 +153,25 @@ fn a_prior_customer_is_nobodys() {
 }
 
 #[test]
+fn a_refund_of_an_order_that_nobody_sent_takes_nothing_back() {
+    let mut bench = one();
+    bench.requests(&[Request::new(0, at(MARCH, 9.0), 1)]);
+    bench.sales(&[Sale::new(0, at(MARCH, 10.0))]);
+    let refund = Sale { kind: "refund", coupon: Some("CODE1".into()), ..Sale::new(1, at(MARCH, 11.0)) };
+    bench.sales(&[
+        refund.clone(),
+        Sale { transaction: Some("never seen".into()), offset: 2, id: "other".into(), ..refund },
+    ]);
+    assert_eq!(bench.total(1, "revenue_last_minor"), 1_000);
+    assert_eq!(bench.total(1, "unattributed_conversions"), 0, "a refund is no conversion");
+    // Its order comes late: then it does.
+    let order = Sale { transaction: Some("never seen".into()), ..Sale::new(3, at(MARCH, 10.5)) };
+    bench.sales(&[order]);
+    assert_eq!(bench.total(1, "revenue_last_minor"), 1_000, "1,000 more, and taken back");
+    assert_eq!(bench.recover(), 0);
+}
+
+#[test]
 fn a_refund_follows_an_order_that_turns_out_to_be_a_prior_customers() {
     let exclusive = campaign(1, &json!({ "exclusions": { "prior_customers": true } }));
     let mut bench = Bench::new(&[exclusive, campaign(2, &json!({}))]);
