@@ -42,7 +42,10 @@ const POSTGRES_TIME: &str = "BEGIN; LOCK TABLE counters IN EXCLUSIVE MODE; CREAT
 
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
      PRAGMA busy_timeout = 5000; PRAGMA cache_size = -16000";
-const POSTGRES_SETUP: &str = "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'";
+// A process that freezes inside a transaction holds its locks: it loses them before the others give up waiting, and
+// well before its own leases end.
+const POSTGRES_SETUP: &str = "SET statement_timeout = '10s'; SET lock_timeout = '6s'; \
+     SET idle_in_transaction_session_timeout = '4s'";
 
 const SERVER_VERSION: &str = "SELECT split_part(current_setting('server_version'), ' ', 1)";
 
@@ -147,6 +150,15 @@ impl Db {
     /// For single statements that read.
     pub(crate) fn reads(&self) -> &AnyPool {
         &self.pool
+    }
+
+    /// What a `SELECT` says at its end to lock its rows and leave out those that others have locked. SQLite has one
+    /// writer and locks no rows.
+    pub(crate) fn skip_locked(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Sqlite(_) => "",
+            Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
     }
 
     /// A transaction whose reads all see the same instant.
