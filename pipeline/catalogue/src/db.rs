@@ -8,10 +8,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 use tokio::time::timeout;
 
 use crate::error::{CatalogueError, Result};
+use crate::reads::{Reads, answers};
 use crate::writer::Writer;
 
 /// A connection inside a transaction.
@@ -20,12 +22,12 @@ pub(crate) type Tx = AnyConnection;
 /// What a write does in its transaction.
 pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
 
-/// Longest time one write may take; then it is rolled back. Far above any write here, below
+/// Longest time one write or read may take; then it is rolled back. Far above any here, below
 /// a request's deadline.
 pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for a connection of a pool; then the catalogue counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Readers of an SQLite file. Reads are short; more would only contend for two cores.
 const SQLITE_READERS: u32 = 4;
@@ -109,6 +111,7 @@ impl Db {
                     Ok(())
                 })
             })
+            .after_release(|connection, _| Box::pin(answers(connection)))
             .connect_with(options(url)?)
             .await;
         let pool = match pool {
@@ -147,9 +150,15 @@ impl Db {
         }
     }
 
-    /// For single statements that read.
-    pub(crate) fn reads(&self) -> &AnyPool {
-        &self.pool
+    /// For single statements that read, each within [`WORK_TIMEOUT`].
+    pub(crate) fn reads(&self) -> Reads {
+        Reads::new(&self.pool)
+    }
+
+    /// Several statements that read, on one connection. Callers wrap them in
+    /// [`bounded`](crate::reads::bounded).
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Any>> {
+        Ok(self.pool.acquire().await?)
     }
 
     /// What a `SELECT` says at its end to lock its rows and leave out those that others have locked. SQLite has one
@@ -161,7 +170,7 @@ impl Db {
         }
     }
 
-    /// A transaction whose reads all see the same instant.
+    /// A transaction whose reads all see the same instant. Callers wrap them in [`bounded`](crate::reads::bounded).
     pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
         let begin = match self.dialect {
             // The first read fixes the instant; nothing is written by readers.
