@@ -38,7 +38,9 @@ const POSTGRES_CONNECTIONS: u32 = 12;
 /// The one difference of the two databases in text: the time, in microseconds.
 const SQLITE_TIME: &str = "CREATE VIEW IF NOT EXISTS db_time (now_us) AS \
      SELECT CAST(unixepoch('subsec') * 1000000 AS BIGINT)";
-// Several processes may start at once: the lock lets one after the other replace the view.
+/// Whether the view is there already. It never changes: another one would get another name.
+const POSTGRES_HAS_TIME: &str = "SELECT to_regclass('db_time') IS NOT NULL";
+// Several processes may start at once and find it missing: the lock lets one after the other make it.
 const POSTGRES_TIME: &str = "BEGIN; LOCK TABLE counters IN EXCLUSIVE MODE; CREATE OR REPLACE VIEW db_time (now_us) AS \
      SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT); COMMIT";
 
@@ -83,7 +85,8 @@ impl Db {
     async fn open_sqlite(url: &str) -> Result<Self> {
         let options = options(&created(url))?;
         let mut connection = sqlite_writer(&options).await?;
-        prepare(&mut connection, SQLITE_TIME).await?;
+        migrate(&mut connection).await?;
+        sqlx::raw_sql(SQLITE_TIME).execute(&mut connection).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(SQLITE_READERS)
             // A file does not hang up.
@@ -130,7 +133,12 @@ impl Db {
             let words = format!("the server is PostgreSQL {found}, but at least {oldest} is needed");
             return Err(CatalogueError::Refused(words));
         }
-        prepare(&mut connection, POSTGRES_TIME).await?;
+        migrate(&mut connection).await?;
+        // Whoever joins others that are at work waits for none of their locks.
+        let there: bool = sqlx::query_scalar(POSTGRES_HAS_TIME).fetch_one(&mut *connection).await?;
+        if !there {
+            sqlx::raw_sql(POSTGRES_TIME).execute(&mut *connection).await?;
+        }
         drop(connection);
         Ok(Self { pool, dialect: Dialect::Postgres })
     }
@@ -241,13 +249,8 @@ pub(crate) async fn sqlite_writer(options: &AnyConnectOptions) -> Result<AnyConn
     Ok(connection)
 }
 
-async fn prepare(connection: &mut AnyConnection, time_view: &'static str) -> Result<()> {
-    sqlx::migrate!()
-        .run_direct(None, connection, false)
-        .await
-        .map_err(|cause| CatalogueError::Migration(cause.into()))?;
-    sqlx::raw_sql(time_view).execute(connection).await?;
-    Ok(())
+async fn migrate(connection: &mut AnyConnection) -> Result<()> {
+    sqlx::migrate!().run_direct(None, connection, false).await.map_err(|cause| CatalogueError::Migration(cause.into()))
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions> {

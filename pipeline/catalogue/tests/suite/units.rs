@@ -78,3 +78,14 @@ async fn a_unit_that_is_being_changed_is_left_for_the_next_time_on_postgres() {
     sqlx::raw_sql("COMMIT").execute(&mut changing).await.unwrap();
     assert_eq!(house.catalogue.take("a", 9).await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_joins_waits_for_no_lock_on_postgres() {
+    let house = House::postgres("joins_without_locks").await;
+    let mut working = AnyConnection::connect(&house.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; UPDATE counters SET value = value").execute(&mut working).await.unwrap();
+    // Below the time after which a wait for a lock ends by itself.
+    let joined = tokio::time::timeout(Duration::from_secs(3), house.neighbour(2)).await;
+    assert!(joined.is_ok(), "it waits for the counters");
+    sqlx::raw_sql("ROLLBACK").execute(&mut working).await.unwrap();
+}
