@@ -56,6 +56,9 @@ const MAX_REQUESTS: usize = 16;
 /// How long a stop waits for the tasks before it ends without them; what they said is committed.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a stop waits for everything beside them: it begins again wherever it was.
+const BESIDE: Duration = Duration::from_secs(2);
+
 /// What a runtime is made of.
 #[derive(Debug)]
 pub struct RuntimeParts {
@@ -98,6 +101,7 @@ pub enum RuntimeError {
 pub struct Runtime {
     inner: Arc<Inner>,
     services: TaskTracker,
+    keeping: JoinHandle<()>,
     publishing: JoinHandle<()>,
 }
 
@@ -164,7 +168,7 @@ impl Runtime {
             }
         }
         let services = TaskTracker::new();
-        services.spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
+        let keeping = tokio::spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
         services.spawn(Arc::clone(&inner).carry_requests());
         let compactor = Compactor::new(parts.store, catalogue.clone(), Arc::clone(&parts.clock), parts.ids);
         let retention = Retention {
@@ -181,7 +185,7 @@ impl Runtime {
         relay::start(&services, (&inner.shared, parts.mirror), &inner.owner, &inner.stop);
         services.close();
         let publishing = tokio::spawn(async move { publisher.run(stop_publishing).await });
-        Ok(Self { inner, services, publishing })
+        Ok(Self { inner, services, keeping, publishing })
     }
 
     /// The newest commit of this process, and its changes.
@@ -190,9 +194,10 @@ impl Runtime {
         self.inner.shared.publisher.newest()
     }
 
-    /// Ends the work: tasks first, then a last commit, then the leases are given back.
+    /// Ends the work: tasks first, then a last commit, then the leases are given back, and only then it is waited for
+    /// what else is under way.
     pub async fn stop(self) {
-        let Self { inner, services, publishing } = self;
+        let Self { inner, services, keeping, publishing } = self;
         inner.stop.cancel();
         inner.tasks.close();
         if tokio::time::timeout(DRAIN, inner.tasks.wait()).await.is_err() {
@@ -202,13 +207,13 @@ impl Runtime {
         if publishing.await.is_err() {
             tracing::error!("publisher.panicked");
         }
-        if tokio::time::timeout(DRAIN, services.wait()).await.is_err() {
-            tracing::warn!("runtime.services_did_not_end");
+        // A renewal under way would take back what is given.
+        if tokio::time::timeout(BESIDE, keeping).await.is_err() {
+            tracing::warn!("runtime.leases_in_use");
         }
-        let held: Vec<_> = inner.units.all().iter().map(|unit| (unit.unit, unit.epoch)).collect();
-        let released = inner.shared.catalogue.release(&held).await;
-        if let Err(error) = released.and(inner.shared.catalogue.leave(&inner.owner).await) {
-            tracing::warn!(error = %error, "runtime.leases_not_released");
+        inner.leave().await;
+        if tokio::time::timeout(BESIDE, services.wait()).await.is_err() {
+            tracing::warn!("runtime.services_did_not_end");
         }
     }
 }
@@ -237,8 +242,25 @@ impl Inner {
             }
             if held.is_fenced() {
                 inner.units.remove(&held);
+                // Whoever takes it next need not wait for the lease to end; one that is another's by now stays theirs.
+                inner.release(&[(unit, held.epoch)]).await;
             }
         });
+    }
+
+    async fn release(&self, held: &[(Unit, i64)]) {
+        if let Err(error) = self.shared.catalogue.release(held).await {
+            tracing::warn!(error = %error, "runtime.leases_not_released");
+        }
+    }
+
+    /// Gives back all that is held, and is gone.
+    async fn leave(&self) {
+        let held: Vec<_> = self.units.all().iter().map(|unit| (unit.unit, unit.epoch)).collect();
+        self.release(&held).await;
+        if let Err(error) = self.shared.catalogue.leave(&self.owner).await {
+            tracing::warn!(error = %error, "runtime.not_left");
+        }
     }
 
     /// Renews leases, notices lost ones, and takes free units.
@@ -262,7 +284,9 @@ impl Inner {
     }
 
     async fn renew(&self) -> Result<(), CatalogueError> {
-        let held = self.units.all();
+        let mut held = self.units.all();
+        // A fenced one is on its way out.
+        held.retain(|unit| !unit.is_fenced());
         let leases: Vec<_> = held.iter().map(|unit| (unit.unit, unit.epoch)).collect();
         let kept = self.shared.catalogue.renew(&leases).await?;
         for lost in held.iter().filter(|unit| !kept.contains(&unit.unit)) {
