@@ -25,13 +25,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bounds::Bounds;
+use crate::compaction::Compaction;
 use crate::directory_cache::DirectoryCache;
 use crate::group::{GROUPS, Making};
 use crate::metrics::Metrics;
 use crate::publisher::{HeldUnits, Publisher};
 use crate::relay;
 use crate::retention::{LedgerDays, Retention};
-use crate::task::{Shared, Task, chain};
+use crate::task::{Shared, Task};
 use crate::unit::HeldUnit;
 
 /// How often leases are renewed: three chances within a lease.
@@ -43,12 +44,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a process that no longer says so counts as being at work, 5 s in microseconds: shorter than a lease, so that
 /// the others have a larger share when its units come free.
 const ATTENDANCE: i64 = 5 * castback_schemas::time::SECOND;
-
-/// How often compaction looks whether it is due.
-const COMPACT: Duration = Duration::from_secs(5);
-
-/// How often removed objects are looked for.
-const SWEEP: Duration = Duration::from_mins(10);
 
 /// Requests to a unit that wait; more stay in the catalogue until there is room.
 const MAX_REQUESTS: usize = 16;
@@ -171,17 +166,24 @@ impl Runtime {
         let keeping = tokio::spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
         services.spawn(Arc::clone(&inner).carry_requests());
         let compactor = Compactor::new(parts.store, catalogue.clone(), Arc::clone(&parts.clock), parts.ids);
-        let retention = Retention {
+        let compaction = Compaction {
             compactor: compactor.clone(),
+            catalogue: catalogue.clone(),
+            clock: Arc::clone(&parts.clock),
+            owner: inner.owner.clone(),
+            exclusive: parts.exclusive,
+        };
+        services.spawn(compaction.run(inner.stop.clone()));
+        let retention = Retention {
+            compactor,
             catalogue,
             log: Arc::clone(&inner.shared.log),
-            clock: Arc::clone(&parts.clock),
+            clock: parts.clock,
             days: parts.ledger_days,
             owner: inner.owner.clone(),
             metrics: inner.shared.metrics.clone(),
         };
         services.spawn(retention.run(inner.stop.clone()));
-        services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
         relay::start(&services, (&inner.shared, parts.mirror), &inner.owner, &inner.stop);
         services.close();
         let publishing = tokio::spawn(async move { publisher.run(stop_publishing).await });
@@ -374,26 +376,6 @@ impl Inner {
                 if mailboxes.get(&unit).is_some_and(|mailbox| mailbox.try_send(request).is_ok()) {
                     asked.insert(id, epoch);
                 }
-            }
-        }
-    }
-}
-
-async fn compact(compactor: Compactor, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let mut swept: Option<tokio::time::Instant> = None;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(COMPACT) => {}
-        }
-        if let Err(error) = compactor.run_if_due().await {
-            tracing::warn!(error = %chain(&error), "compaction.failed");
-        }
-        if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-            swept = Some(tokio::time::Instant::now());
-            let now = clock.now();
-            if let Err(error) = compactor.sweep(now).await {
-                tracing::warn!(error = %chain(&error), "compaction.sweep_failed");
             }
         }
     }
