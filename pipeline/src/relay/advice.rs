@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// Tells how many records of each topic wait for their verdicts. What is not known stays as it was: no lag is another thing.
+/// Tells how many records of each topic wait for their verdicts. What is not known stays as it was.
 async fn lag(shared: &Shared, units: &[UnitStatus]) {
     for topic in PROCESSORS.iter().filter_map(|processor| processor.judges) {
         match waiting(shared.log.as_ref(), units, topic).await {
