@@ -15,6 +15,7 @@
 
 pub mod bounds;
 pub mod change;
+mod compaction;
 pub mod days;
 pub mod decode;
 pub mod directory;

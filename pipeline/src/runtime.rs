@@ -25,13 +25,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bounds::Bounds;
+use crate::compaction::Compaction;
 use crate::directory_cache::DirectoryCache;
 use crate::group::{GROUPS, Making};
 use crate::metrics::Metrics;
 use crate::publisher::{HeldUnits, Publisher};
 use crate::relay;
 use crate::retention::{LedgerDays, Retention};
-use crate::task::{Shared, Task, chain};
+use crate::task::{Shared, Task};
 use crate::unit::HeldUnit;
 
 /// How often leases are renewed: three chances within a lease.
@@ -44,17 +45,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// the others have a larger share when its units come free.
 const ATTENDANCE: i64 = 5 * castback_schemas::time::SECOND;
 
-/// How often compaction looks whether it is due.
-const COMPACT: Duration = Duration::from_secs(5);
-
-/// How often removed objects are looked for.
-const SWEEP: Duration = Duration::from_mins(10);
-
 /// Requests to a unit that wait; more stay in the catalogue until there is room.
 const MAX_REQUESTS: usize = 16;
 
 /// How long a stop waits for the tasks before it ends without them; what they said is committed.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for everything beside them: it begins again wherever it was.
+const BESIDE: Duration = Duration::from_secs(2);
 
 /// What a runtime is made of.
 #[derive(Debug)]
@@ -98,6 +96,7 @@ pub enum RuntimeError {
 pub struct Runtime {
     inner: Arc<Inner>,
     services: TaskTracker,
+    keeping: JoinHandle<()>,
     publishing: JoinHandle<()>,
 }
 
@@ -164,24 +163,31 @@ impl Runtime {
             }
         }
         let services = TaskTracker::new();
-        services.spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
+        let keeping = tokio::spawn(Arc::clone(&inner).keep_leases(parts.exclusive));
         services.spawn(Arc::clone(&inner).carry_requests());
         let compactor = Compactor::new(parts.store, catalogue.clone(), Arc::clone(&parts.clock), parts.ids);
-        let retention = Retention {
+        let compaction = Compaction {
             compactor: compactor.clone(),
+            catalogue: catalogue.clone(),
+            clock: Arc::clone(&parts.clock),
+            owner: inner.owner.clone(),
+            exclusive: parts.exclusive,
+        };
+        services.spawn(compaction.run(inner.stop.clone()));
+        let retention = Retention {
+            compactor,
             catalogue,
             log: Arc::clone(&inner.shared.log),
-            clock: Arc::clone(&parts.clock),
+            clock: parts.clock,
             days: parts.ledger_days,
             owner: inner.owner.clone(),
             metrics: inner.shared.metrics.clone(),
         };
         services.spawn(retention.run(inner.stop.clone()));
-        services.spawn(compact(compactor, parts.clock, inner.stop.clone()));
         relay::start(&services, (&inner.shared, parts.mirror), &inner.owner, &inner.stop);
         services.close();
         let publishing = tokio::spawn(async move { publisher.run(stop_publishing).await });
-        Ok(Self { inner, services, publishing })
+        Ok(Self { inner, services, keeping, publishing })
     }
 
     /// The newest commit of this process, and its changes.
@@ -190,9 +196,10 @@ impl Runtime {
         self.inner.shared.publisher.newest()
     }
 
-    /// Ends the work: tasks first, then a last commit, then the leases are given back.
+    /// Ends the work: tasks first, then a last commit, then the leases are given back, and only then it is waited for
+    /// what else is under way.
     pub async fn stop(self) {
-        let Self { inner, services, publishing } = self;
+        let Self { inner, services, keeping, publishing } = self;
         inner.stop.cancel();
         inner.tasks.close();
         if tokio::time::timeout(DRAIN, inner.tasks.wait()).await.is_err() {
@@ -202,13 +209,13 @@ impl Runtime {
         if publishing.await.is_err() {
             tracing::error!("publisher.panicked");
         }
-        if tokio::time::timeout(DRAIN, services.wait()).await.is_err() {
-            tracing::warn!("runtime.services_did_not_end");
+        // A renewal under way would take back what is given.
+        if tokio::time::timeout(BESIDE, keeping).await.is_err() {
+            tracing::warn!("runtime.leases_in_use");
         }
-        let held: Vec<_> = inner.units.all().iter().map(|unit| (unit.unit, unit.epoch)).collect();
-        let released = inner.shared.catalogue.release(&held).await;
-        if let Err(error) = released.and(inner.shared.catalogue.leave(&inner.owner).await) {
-            tracing::warn!(error = %error, "runtime.leases_not_released");
+        inner.leave().await;
+        if tokio::time::timeout(BESIDE, services.wait()).await.is_err() {
+            tracing::warn!("runtime.services_did_not_end");
         }
     }
 }
@@ -237,8 +244,25 @@ impl Inner {
             }
             if held.is_fenced() {
                 inner.units.remove(&held);
+                // Whoever takes it next need not wait for the lease to end; one that is another's by now stays theirs.
+                inner.release(&[(unit, held.epoch)]).await;
             }
         });
+    }
+
+    async fn release(&self, held: &[(Unit, i64)]) {
+        if let Err(error) = self.shared.catalogue.release(held).await {
+            tracing::warn!(error = %error, "runtime.leases_not_released");
+        }
+    }
+
+    /// Gives back all that is held, and is gone.
+    async fn leave(&self) {
+        let held: Vec<_> = self.units.all().iter().map(|unit| (unit.unit, unit.epoch)).collect();
+        self.release(&held).await;
+        if let Err(error) = self.shared.catalogue.leave(&self.owner).await {
+            tracing::warn!(error = %error, "runtime.not_left");
+        }
     }
 
     /// Renews leases, notices lost ones, and takes free units.
@@ -262,7 +286,9 @@ impl Inner {
     }
 
     async fn renew(&self) -> Result<(), CatalogueError> {
-        let held = self.units.all();
+        let mut held = self.units.all();
+        // A fenced one is on its way out.
+        held.retain(|unit| !unit.is_fenced());
         let leases: Vec<_> = held.iter().map(|unit| (unit.unit, unit.epoch)).collect();
         let kept = self.shared.catalogue.renew(&leases).await?;
         for lost in held.iter().filter(|unit| !kept.contains(&unit.unit)) {
@@ -350,26 +376,6 @@ impl Inner {
                 if mailboxes.get(&unit).is_some_and(|mailbox| mailbox.try_send(request).is_ok()) {
                     asked.insert(id, epoch);
                 }
-            }
-        }
-    }
-}
-
-async fn compact(compactor: Compactor, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let mut swept: Option<tokio::time::Instant> = None;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(COMPACT) => {}
-        }
-        if let Err(error) = compactor.run_if_due().await {
-            tracing::warn!(error = %chain(&error), "compaction.failed");
-        }
-        if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-            swept = Some(tokio::time::Instant::now());
-            let now = clock.now();
-            if let Err(error) = compactor.sweep(now).await {
-                tracing::warn!(error = %chain(&error), "compaction.sweep_failed");
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::error::{CatalogueError, Result};
 use crate::outbox::{self, NewEvent};
 use crate::page::{Page, Paging};
 use crate::podcasts::{lock_account, within};
+use crate::reads::bounded;
 use crate::stored::{column, document, json as to_json, parsed};
 use crate::transitions::{Transition, by_date};
 
@@ -126,10 +127,13 @@ impl Catalogue {
 
     /// How many campaigns of an account run: scheduled, active or paused.
     pub async fn count_running_campaigns(&self, account: AccountId) -> Result<i64> {
-        let mut tx = self.db.snapshot().await?;
-        let running = running(&mut tx, account).await?;
-        tx.commit().await?;
-        Ok(running)
+        bounded(async {
+            let mut tx = self.db.snapshot().await?;
+            let running = running(&mut tx, account).await?;
+            tx.commit().await?;
+            Ok(running)
+        })
+        .await
     }
 
     /// Changes the terms of version `expected`. [`CatalogueError::PreconditionFailed`] if there is

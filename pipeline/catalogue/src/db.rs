@@ -8,10 +8,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 use tokio::time::timeout;
 
 use crate::error::{CatalogueError, Result};
+use crate::reads::{Reads, answers};
 use crate::writer::Writer;
 
 /// A connection inside a transaction.
@@ -20,12 +22,12 @@ pub(crate) type Tx = AnyConnection;
 /// What a write does in its transaction.
 pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
 
-/// Longest time one write may take; then it is rolled back. Far above any write here, below
+/// Longest time one write or read may take; then it is rolled back. Far above any here, below
 /// a request's deadline.
 pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for a connection of a pool; then the catalogue counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Readers of an SQLite file. Reads are short; more would only contend for two cores.
 const SQLITE_READERS: u32 = 4;
@@ -36,13 +38,18 @@ const POSTGRES_CONNECTIONS: u32 = 12;
 /// The one difference of the two databases in text: the time, in microseconds.
 const SQLITE_TIME: &str = "CREATE VIEW IF NOT EXISTS db_time (now_us) AS \
      SELECT CAST(unixepoch('subsec') * 1000000 AS BIGINT)";
-// Several processes may start at once: the lock lets one after the other replace the view.
+/// Whether the view is there already. It never changes: another one would get another name.
+const POSTGRES_HAS_TIME: &str = "SELECT to_regclass('db_time') IS NOT NULL";
+// Several processes may start at once and find it missing: the lock lets one after the other make it.
 const POSTGRES_TIME: &str = "BEGIN; LOCK TABLE counters IN EXCLUSIVE MODE; CREATE OR REPLACE VIEW db_time (now_us) AS \
      SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT); COMMIT";
 
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
      PRAGMA busy_timeout = 5000; PRAGMA cache_size = -16000";
-const POSTGRES_SETUP: &str = "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'";
+// A process that freezes inside a transaction holds its locks: it loses them before the others give up waiting, and
+// well before its own leases end.
+const POSTGRES_SETUP: &str = "SET statement_timeout = '10s'; SET lock_timeout = '6s'; \
+     SET idle_in_transaction_session_timeout = '4s'";
 
 const SERVER_VERSION: &str = "SELECT split_part(current_setting('server_version'), ' ', 1)";
 
@@ -78,7 +85,8 @@ impl Db {
     async fn open_sqlite(url: &str) -> Result<Self> {
         let options = options(&created(url))?;
         let mut connection = sqlite_writer(&options).await?;
-        prepare(&mut connection, SQLITE_TIME).await?;
+        migrate(&mut connection).await?;
+        sqlx::raw_sql(SQLITE_TIME).execute(&mut connection).await?;
         let pool = AnyPoolOptions::new()
             .max_connections(SQLITE_READERS)
             // A file does not hang up.
@@ -106,6 +114,7 @@ impl Db {
                     Ok(())
                 })
             })
+            .after_release(|connection, _| Box::pin(answers(connection)))
             .connect_with(options(url)?)
             .await;
         let pool = match pool {
@@ -124,7 +133,12 @@ impl Db {
             let words = format!("the server is PostgreSQL {found}, but at least {oldest} is needed");
             return Err(CatalogueError::Refused(words));
         }
-        prepare(&mut connection, POSTGRES_TIME).await?;
+        migrate(&mut connection).await?;
+        // Whoever joins others that are at work waits for none of their locks.
+        let there: bool = sqlx::query_scalar(POSTGRES_HAS_TIME).fetch_one(&mut *connection).await?;
+        if !there {
+            sqlx::raw_sql(POSTGRES_TIME).execute(&mut *connection).await?;
+        }
         drop(connection);
         Ok(Self { pool, dialect: Dialect::Postgres })
     }
@@ -144,12 +158,27 @@ impl Db {
         }
     }
 
-    /// For single statements that read.
-    pub(crate) fn reads(&self) -> &AnyPool {
-        &self.pool
+    /// For single statements that read, each within [`WORK_TIMEOUT`].
+    pub(crate) fn reads(&self) -> Reads {
+        Reads::new(&self.pool)
     }
 
-    /// A transaction whose reads all see the same instant.
+    /// Several statements that read, on one connection. Callers wrap them in
+    /// [`bounded`](crate::reads::bounded).
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Any>> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// What a `SELECT` says at its end to lock its rows and leave out those that others have locked. SQLite has one
+    /// writer and locks no rows.
+    pub(crate) fn skip_locked(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Sqlite(_) => "",
+            Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// A transaction whose reads all see the same instant. Callers wrap them in [`bounded`](crate::reads::bounded).
     pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
         let begin = match self.dialect {
             // The first read fixes the instant; nothing is written by readers.
@@ -220,13 +249,8 @@ pub(crate) async fn sqlite_writer(options: &AnyConnectOptions) -> Result<AnyConn
     Ok(connection)
 }
 
-async fn prepare(connection: &mut AnyConnection, time_view: &'static str) -> Result<()> {
-    sqlx::migrate!()
-        .run_direct(None, connection, false)
-        .await
-        .map_err(|cause| CatalogueError::Migration(cause.into()))?;
-    sqlx::raw_sql(time_view).execute(connection).await?;
-    Ok(())
+async fn migrate(connection: &mut AnyConnection) -> Result<()> {
+    sqlx::migrate!().run_direct(None, connection, false).await.map_err(|cause| CatalogueError::Migration(cause.into()))
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions> {

@@ -15,6 +15,7 @@ use crate::campaigns::state;
 use crate::episodes::{EpisodeFacts, FACTS, facts_of};
 use crate::error::Result;
 use crate::podcasts::DownloadWindow;
+use crate::reads::bounded;
 use crate::stored::{column, document, parsed};
 
 /// One version of a podcast.
@@ -68,18 +69,21 @@ impl Catalogue {
     /// Everything with a change above `change` (0 for all there is), as of one instant. One read
     /// when nothing changed.
     pub async fn directory_since(&self, change: i64) -> Result<DirectoryRows> {
-        let mut tx = self.db.snapshot().await?;
-        let newest: i64 =
-            sqlx::query_scalar("SELECT value FROM counters WHERE name = 'change'").fetch_one(&mut *tx).await?;
-        let mut rows =
-            DirectoryRows { change: newest, podcasts: Vec::new(), episodes: Vec::new(), campaigns: Vec::new() };
-        if newest > change {
-            rows.podcasts = podcasts(&mut tx, change).await?;
-            rows.episodes = episodes(&mut tx, change).await?;
-            rows.campaigns = campaigns(&mut tx, change).await?;
-        }
-        tx.commit().await?;
-        Ok(rows)
+        bounded(async {
+            let mut tx = self.db.snapshot().await?;
+            let newest: i64 =
+                sqlx::query_scalar("SELECT value FROM counters WHERE name = 'change'").fetch_one(&mut *tx).await?;
+            let mut rows =
+                DirectoryRows { change: newest, podcasts: Vec::new(), episodes: Vec::new(), campaigns: Vec::new() };
+            if newest > change {
+                rows.podcasts = podcasts(&mut tx, change).await?;
+                rows.episodes = episodes(&mut tx, change).await?;
+                rows.campaigns = campaigns(&mut tx, change).await?;
+            }
+            tx.commit().await?;
+            Ok(rows)
+        })
+        .await
     }
 }
 

@@ -39,6 +39,7 @@ pub mod page;
 mod password;
 pub mod people;
 pub mod podcasts;
+mod reads;
 pub mod registry;
 pub mod relays;
 pub mod reports;

@@ -10,6 +10,7 @@ use sqlx::{Any, AssertSqlSafe, Transaction};
 use crate::Catalogue;
 use crate::db::{Tx, take_numbers};
 use crate::error::{CatalogueError, Result};
+use crate::reads::bounded;
 use crate::stored::{column, parsed, signed, unsigned};
 use crate::units::value_rows;
 
@@ -85,15 +86,18 @@ pub struct CompactRequest {
 impl Catalogue {
     /// Whether a view that is kept is still the newest: one small read.
     pub async fn view_stamp(&self) -> Result<ViewStamp> {
-        view_stamp(&mut *self.db.reads().acquire().await?).await
+        bounded(async { view_stamp(&mut *self.db.reader().await?).await }).await
     }
 
     /// What to read as of commit `at`, or of the newest if there is none so high.
     pub async fn view(&self, at: Option<Revision>) -> Result<View> {
-        let mut tx = self.db.snapshot().await?;
-        let view = view(&mut tx, at).await?;
-        tx.commit().await?;
-        Ok(view)
+        bounded(async {
+            let mut tx = self.db.snapshot().await?;
+            let view = view(&mut tx, at).await?;
+            tx.commit().await?;
+            Ok(view)
+        })
+        .await
     }
 
     /// Replaces segments and slices by new segments, all at once. [`CatalogueError::Stale`] if

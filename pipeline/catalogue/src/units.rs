@@ -69,26 +69,24 @@ impl Catalogue {
             .await
     }
 
-    /// Takes up to `want` units that nobody holds.
+    /// Takes up to `want` units that nobody holds. A unit that is being changed just now is left for the next time.
     pub async fn take(&self, owner: &str, want: usize) -> Result<Vec<Held>> {
         let owner = owner.to_owned();
         let want = i64::try_from(want).unwrap_or(i64::MAX);
+        // PostgreSQL judges the outer condition again on a row that someone else took meanwhile.
+        let sql = format!(
+            "WITH free (free_unit) AS (SELECT unit FROM units WHERE lease_until <= (SELECT now_us FROM db_time) \
+             ORDER BY lease_until, unit LIMIT $3 {}) \
+             UPDATE units SET owner = $1, epoch = epoch + 1, lease_until = (SELECT now_us FROM db_time) + $2 \
+             WHERE lease_until <= (SELECT now_us FROM db_time) AND unit IN (SELECT free_unit FROM free) \
+             RETURNING unit, epoch, positions",
+            self.db.skip_locked()
+        );
         self.db
             .urgent(move |tx| {
                 Box::pin(async move {
-                    // PostgreSQL judges the outer condition again on a row that someone else took meanwhile.
-                    let rows = sqlx::query(
-                        "UPDATE units SET owner = $1, epoch = epoch + 1, lease_until = (SELECT now_us FROM db_time) + $2 \
-                         WHERE lease_until <= (SELECT now_us FROM db_time) AND unit IN (SELECT unit FROM units \
-                         WHERE lease_until <= (SELECT now_us FROM db_time) ORDER BY lease_until, unit LIMIT $3) \
-                         RETURNING unit, epoch, positions",
-                    )
-                    .bind(owner)
-                    .bind(LEASE)
-                    .bind(want)
-                    .fetch_all(tx)
-                    .await?;
-                    rows.iter().map(held).collect()
+                    let query = sqlx::query(AssertSqlSafe(sql)).bind(owner).bind(LEASE).bind(want);
+                    query.fetch_all(tx).await?.iter().map(held).collect()
                 })
             })
             .await

@@ -177,10 +177,9 @@ impl Writing {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use sqlx::AnyPool;
-
     use super::*;
     use crate::db::Db;
+    use crate::reads::Reads;
 
     async fn fresh() -> (tempfile::TempDir, Db) {
         let directory = tempfile::tempdir().unwrap();
@@ -189,8 +188,8 @@ mod tests {
         (directory, db)
     }
 
-    async fn names(pool: &AnyPool) -> Vec<String> {
-        sqlx::query_scalar("SELECT name FROM meta ORDER BY name").fetch_all(pool).await.unwrap()
+    async fn names(reads: Reads) -> Vec<String> {
+        sqlx::query_scalar("SELECT name FROM meta ORDER BY name").fetch_all(reads).await.unwrap()
     }
 
     async fn note(tx: &mut Tx, name: &'static str) -> Result<()> {

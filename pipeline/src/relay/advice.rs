@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use castback_broker::{Log, ReadError};
 use castback_catalogue::units::UnitStatus;
 use castback_schemas::{Group, Slot, Topic};
 use tokio_util::sync::CancellationToken;
@@ -36,18 +37,26 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// How many records of each topic wait for their verdicts.
+/// Tells how many records of each topic wait for their verdicts. What is not known stays as it was.
 async fn lag(shared: &Shared, units: &[UnitStatus]) {
     for topic in PROCESSORS.iter().filter_map(|processor| processor.judges) {
-        let Some(group) = judge_of(topic) else { continue };
-        let mut waiting = 0;
-        for status in units.iter().filter(|status| status.unit.group == group) {
-            let position = status.positions.0.get(topic.name()).copied().unwrap_or(0);
-            let end = shared.log.ends(topic, status.unit.slot).await.map_or(position, |ends| ends.end);
-            waiting += (end - position).max(0);
+        match waiting(shared.log.as_ref(), units, topic).await {
+            Ok(Some(records)) => shared.metrics.lags(topic, records),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(topic = %topic, error = %error, "relay.lag_unknown"),
         }
-        shared.metrics.lags(topic, waiting);
     }
+}
+
+/// How many records of a topic wait for their verdicts, if any group judges them.
+async fn waiting(log: &dyn Log, units: &[UnitStatus], topic: Topic) -> Result<Option<i64>, ReadError> {
+    let Some(group) = judge_of(topic) else { return Ok(None) };
+    let mut waiting = 0;
+    for status in units.iter().filter(|status| status.unit.group == group) {
+        let position = status.positions.0.get(topic.name()).copied().unwrap_or(0);
+        waiting += (log.ends(topic, status.unit.slot).await?.end - position).max(0);
+    }
+    Ok(Some(waiting))
 }
 
 /// The group's name among consumer groups.

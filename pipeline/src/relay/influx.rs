@@ -47,6 +47,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait between two rounds while the mirror does not answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// Longest wait within a round, half of [`LEASE`]: after a longer one a round begins anew, with what is true then.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// Longest wait that a server may ask for; one that asks for more is asked again then.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
@@ -112,6 +115,13 @@ fn wait_after(error: &RoundError, failures: u32) -> Duration {
         _ => Duration::ZERO,
     };
     doubled.max(asked)
+}
+
+/// How long to wait before a batch is tried again; none if the round is over.
+fn wait_before(error: &MirrorError, failures: u32) -> Option<Duration> {
+    let asked = error.retry_after().unwrap_or_default();
+    let wait = FIRST_WAIT.saturating_mul(1 << failures.min(10)).max(asked);
+    (error.passes() && failures < TRIES && wait <= LONGEST_PAUSE).then_some(wait)
 }
 
 /// A series' position in the catalogue.
@@ -207,17 +217,16 @@ impl Influx {
                     self.shared.metrics.mirror.passed(series, Passed::Rejected, written.rejected);
                     break;
                 }
-                Err(error) if error.passes() && failures < TRIES => {
+                Err(error) => {
+                    let Some(wait) = wait_before(&error, failures) else {
+                        // Who knows what has become of it: it is looked up before the next write.
+                        self.bucket = None;
+                        return Err(error.into());
+                    };
                     self.shared.metrics.mirror.retried();
-                    let asked = error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER);
-                    if !self.pause(FIRST_WAIT.saturating_mul(1 << failures).max(asked)).await {
+                    if !self.pause(wait).await {
                         return Ok(false);
                     }
-                }
-                Err(error) => {
-                    // Who knows what has become of it: it is looked up before the next write.
-                    self.bucket = None;
-                    return Err(error.into());
                 }
             }
         }
@@ -295,9 +304,24 @@ impl Influx {
 mod tests {
     use super::*;
 
-    fn busy(seconds: Option<u64>) -> RoundError {
+    fn asks(seconds: Option<u64>) -> MirrorError {
         let retry_after = seconds.map(Duration::from_secs);
-        MirrorError::Busy { status: 503, detail: String::new(), retry_after }.into()
+        MirrorError::Busy { status: 503, detail: String::new(), retry_after }
+    }
+
+    fn busy(seconds: Option<u64>) -> RoundError {
+        asks(seconds).into()
+    }
+
+    #[test]
+    fn a_batch_is_tried_again_within_the_lease_only() {
+        assert_eq!(wait_before(&asks(None), 1), Some(Duration::from_secs(1)));
+        assert_eq!(wait_before(&asks(Some(30)), 1), Some(LONGEST_PAUSE));
+        assert_eq!(wait_before(&asks(Some(31)), 1), None);
+        assert_eq!(wait_before(&asks(None), TRIES), None);
+        let unexpected = MirrorError::Unexpected { status: 405, detail: String::new() };
+        assert_eq!(wait_before(&unexpected, 1), None, "the position stays, and another round looks again");
+        assert_eq!(LONGEST_PAUSE.as_micros() * 2, u128::try_from(LEASE).unwrap());
     }
 
     #[test]

@@ -77,6 +77,24 @@ fn every_setting_is_one_and_every_role_runs() {
 }
 
 #[test]
+fn containers_share_their_objects_and_nothing_else() {
+    let services = services();
+    for (name, service) in services.iter().filter(|(_, service)| is_ours(service)) {
+        let volumes: Vec<&str> =
+            service["volumes"].as_array().expect("volumes").iter().filter_map(Value::as_str).collect();
+        let (shared, own): (Vec<&str>, Vec<&str>) = volumes.into_iter().partition(|volume| volume.contains(':'));
+        assert_eq!(shared, ["objects:/var/lib/castback/objects"], "{name}");
+        let words: Vec<&str> =
+            service["command"].as_array().expect("a command").iter().filter_map(Value::as_str).collect();
+        let data = words.iter().position(|word| *word == "--data").map(|at| words[at + 1]).expect("a directory");
+        assert!(own.iter().any(|own| data.starts_with(own)), "{name}: two of it would share {data}");
+        assert!(!data.starts_with("/var/lib/castback/objects"), "{name}");
+    }
+    let ignored = std::fs::read_to_string(folder().join("Dockerfile.dockerignore")).expect("a list");
+    assert!(ignored.lines().any(|line| line == "docker/.env"), "secrets go into the image's build");
+}
+
+#[test]
 fn a_process_takes_the_settings_as_they_are_written() {
     let settings = services()["process"]["environment"].as_object().expect("settings").clone();
     let data = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,8 @@
 //! The clients of others, written from the README alone: its own examples are what runs here.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -25,25 +26,42 @@ fn example(title: &str) -> String {
     code.split_once("```").expect("its end").0.to_owned()
 }
 
-/// Runs an example of the README as somebody would who has pasted it.
-fn run(title: &str, place: &Place, (server, key): (&Server, &str), arguments: &[&str]) -> String {
+/// Runs an example of the README as somebody would who has pasted it: until it ends, or until `enough` of what it prints
+/// is seen. Its lines.
+fn run(
+    title: &str,
+    place: &Place,
+    (server, key): (&Server, &str),
+    arguments: &[&str],
+    enough: impl Fn(&[String]) -> bool,
+) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let script = folder.path().join("example.py");
     std::fs::write(&script, example(title)).expect("a file");
     let mut command = Command::new("timeout");
-    // A consumer goes on for ever; 124 is how `timeout` says that it ended it.
-    command.args(["--preserve-status", "--signal=INT", "25", &python()]).arg(&script).args(arguments);
+    // A consumer goes on for ever, and one that sees too little must end all the same.
+    command.args(["--preserve-status", "--signal=INT", "--kill-after=5", "25", &python()]).arg(&script).args(arguments);
     command.env("KAFKA_BROKERS", place.brokers()).env("KAFKA_TOPIC_PREFIX", place.topic(""));
     command.env("CASTBACK_URL", server.client().base()).env("CASTBACK_KEY", key).env("PYTHONUNBUFFERED", "1");
-    let output = command.output().expect("Python starts");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Python starts");
+    let (mut lines, mut interrupting) = (Vec::new(), false);
+    for line in BufReader::new(child.stdout.take().expect("a pipe")).lines() {
+        lines.push(line.expect("text"));
+        if !interrupting && enough(&lines) {
+            interrupting = true;
+            // `timeout` passes it on.
+            said(Command::new("kill").args(["-INT", &child.id().to_string()]));
+        }
+    }
+    let output = child.wait_with_output().expect("it ends");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     let interrupted = words.contains("KeyboardInterrupt");
     assert!(output.status.success() || interrupted, "{title}: {}\n{words}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    lines
 }
 
-fn records(printed: &str) -> Vec<Value> {
-    let parsed = printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+fn records(lines: &[String]) -> Vec<Value> {
+    let parsed = lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
     parsed.collect()
 }
 
@@ -63,7 +81,9 @@ async fn others_read_and_write_the_topics_from_the_readme_alone() {
     // Written from outside.
     let key = account.client.key().expect("a key").to_owned();
     let code = play.campaigns[0].promo_codes[0].clone();
-    run("### Write conversions", &place, (&server, &key), &[&account.id, &code, &CONVERSIONS.to_string()]);
+    let count = CONVERSIONS.to_string();
+    let arguments = [account.id.as_str(), code.as_str(), count.as_str()];
+    run("### Write conversions", &place, (&server, &key), &arguments, |_| false);
     let counted = "SELECT COUNT(*) FROM ledger WHERE topic = 'conversions' AND verdict = 'counted'";
     until("all that was written from outside is counted", async || {
         let written = i64::try_from(CONVERSIONS).expect("a count");
@@ -100,28 +120,31 @@ async fn read_back(place: &Place, server: &Server, account: &Account, campaign: 
     let path = format!("/v1/campaigns/{campaign}/performance");
     let performance = account.client.get(&path).await.is(200).json();
     let key = account.client.key().expect("a key");
-    let mut seen = Vec::new();
-    // Relays run after the commit: what they sent last may still be on its way.
-    until("the campaign's minutes are on their topic", async || {
-        let printed =
-            tokio::task::block_in_place(|| run("### Read the topics", place, (server, key), &["campaign-performance"]));
-        seen = records(&printed);
-        (impressions(&seen, campaign) == performance["impressions"].as_i64()).then_some(())
+    let read = |topic: &str, enough: &dyn Fn(&[String]) -> bool| {
+        tokio::task::block_in_place(|| run("### Read the topics", place, (server, key), &[topic], enough))
+    };
+    // Another client sees keys, headers and framing. Relays run after the commit: what they sent last may still be on
+    // its way.
+    let topic = place.topic("campaign-performance");
+    let lines = until("the campaign's minutes are on their topic", async || {
+        let arguments = ["-q", "-C", "-e", "-b", place.brokers(), "-t", &topic, "-f", "%k %h %S\n"];
+        let lines = said(Command::new("kcat").args(arguments));
+        let there = lines.lines().count();
+        if there == 0 {
+            return None;
+        }
+        let seen = records(&read("campaign-performance", &|lines| lines.len() >= there));
+        let whole = impressions(&seen, campaign) == performance["impressions"].as_i64();
+        (whole && seen.len() == there).then_some(lines)
     })
     .await;
-    for topic in ["feed-updates", "campaign-changes", "user-changes", "dead-letters"] {
-        let printed = tokio::task::block_in_place(|| run("### Read the topics", place, (server, key), &[topic]));
-        let records = records(&printed);
-        assert!(!records.is_empty(), "{topic}: nothing was read");
-        assert!(records.iter().any(|record| record["account_id"] == account.id.as_str()), "{topic}: {records:?}");
-    }
-    // Another client sees keys, headers and framing.
-    let topic = place.topic("campaign-performance");
-    let arguments = ["-q", "-C", "-e", "-b", place.brokers(), "-t", &topic, "-f", "%k %h %S\n"];
-    let lines = said(Command::new("kcat").args(arguments));
-    assert_eq!(lines.lines().count(), seen.len(), "{lines}");
     let expected = format!("{campaign} account_id={}", account.id);
     assert!(lines.lines().all(|line| line.starts_with(&expected)), "{lines}");
+    let ours = |record: &Value| record["account_id"] == account.id.as_str();
+    for topic in ["feed-updates", "campaign-changes", "user-changes", "dead-letters"] {
+        let records = records(&read(topic, &|lines| records(lines).iter().any(ours)));
+        assert!(records.iter().any(ours), "{topic}: {records:?}");
+    }
 }
 
 /// The impressions of a campaign by the newest record of each minute, as the README says they add up.

@@ -167,10 +167,10 @@ async fn processes_come_and_go_and_are_killed() {
         over.store(true, Ordering::SeqCst);
         changes
     };
-    let (changes, (), longest, answers) = tokio::join!(changing, sending, watching, asking);
-    println!("changes {changes}, answers {answers}, a unit was unowned for {longest:?} at most");
+    let (changes, (), longest, (answers, counted)) = tokio::join!(changing, sending, watching, asking);
+    println!("changes {changes}, answers {answers}, counted {counted}, a unit was unowned for {longest:?} at most");
     assert!(longest <= UNOWNED, "a unit was unowned for {longest:?} after its lease had ended");
-    assert!(answers > 0, "nobody was asked");
+    assert!(answers > 0 && counted > 0, "nobody was asked, or nothing was there to be told: {answers}, {counted}");
 
     let [first, second] = apis;
     for customer in &mut customers {
@@ -204,12 +204,14 @@ async fn watch_owners(place: &Place, over: &AtomicBool) -> Duration {
     longest
 }
 
-/// Asks both processes for all accounts' balance and for two counts that only one commit makes equal.
-async fn ask(apis: &[Server; 2], over: &AtomicBool) -> usize {
+/// Asks both processes for all accounts' balance and for two counts that only one commit makes equal: row by row, and
+/// by sums over hours. How many answers there were, and how much was counted in the last.
+async fn ask(apis: &[Server; 2], over: &AtomicBool) -> (usize, i64) {
     let operators = apis.each_ref().map(Server::operator);
-    let twice = "SELECT a.n - b.n FROM (SELECT COUNT(*) AS n FROM ledger) AS a, \
-                 (SELECT COUNT(*) AS n FROM ledger WHERE verdict IS NOT NULL) AS b";
-    let mut answers = 0;
+    let twice = "SELECT a.n, b.n FROM (SELECT COUNT(*) AS n FROM ledger \
+                 WHERE topic = 'listener-requests' AND verdict = 'counted') AS a, \
+                 (SELECT COALESCE(SUM(counted), 0) AS n FROM listener_metrics) AS b";
+    let (mut answers, mut counted) = (0, 0);
     while !over.load(Ordering::SeqCst) {
         for operator in &operators {
             // The tally follows the verdicts, and may wait for a new owner: it never runs ahead of them.
@@ -223,11 +225,13 @@ async fn ask(apis: &[Server; 2], over: &AtomicBool) -> usize {
             }
             let counts = operator.post("/v1/sql?account=all", &serde_json::json!({ "sql": twice })).await;
             if counts.status != 503 {
-                assert_eq!(counts.ok().json()["rows"][0][0], 0, "two commits in one answer");
+                let row = counts.ok().json()["rows"][0].clone();
+                assert_eq!(row[0], row[1], "two commits in one answer");
+                counted = row[0].as_i64().expect("a count");
                 answers += 1;
             }
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    answers
+    (answers, counted)
 }

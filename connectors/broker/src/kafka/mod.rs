@@ -7,6 +7,7 @@
 
 mod admin;
 mod fault;
+mod kept;
 mod listener;
 #[cfg(test)]
 pub(crate) mod mock;

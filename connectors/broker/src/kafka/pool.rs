@@ -1,7 +1,7 @@
 //! The readers that are not reading just now, each where it stopped.
 //!
-//! Reading in sequence finds the reader that stands there, its queue filled ahead; elsewhere a new one
-//! begins. Two groups that read one slot get a reader each.
+//! Reading in sequence finds the reader that stands there, its queue filled ahead, and so does reading again what a reader
+//! has delivered last; elsewhere a new one begins. Two groups that read one slot get a reader each, or take turns.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use crate::per_slot::PerSlot;
 /// made for its read and then closed.
 const IDLE: usize = 4;
 /// A reader that nobody asked for this long is closed: its slot is read elsewhere by now, and its
-/// queue holds up to 4 MiB.
+/// queue holds up to 4 MiB, beside what it has delivered last.
 const EXPIRY: i64 = MINUTE;
 
 /// The readers that are not reading just now.
@@ -27,6 +27,9 @@ pub(super) struct Readers {
     clock: Arc<dyn Clock>,
     idle: PerSlot<Mutex<Vec<Idle>>>,
     swept_at: AtomicI64,
+    /// How many readers were ever made.
+    #[cfg(test)]
+    pub(super) made: std::sync::atomic::AtomicUsize,
 }
 
 struct Idle {
@@ -37,7 +40,14 @@ struct Idle {
 impl Readers {
     pub(super) fn new(options: Arc<KafkaOptions>, clock: Arc<dyn Clock>) -> Self {
         let swept_at = AtomicI64::new(clock.now().0);
-        Self { options, clock, idle: PerSlot::new(Mutex::default), swept_at }
+        Self {
+            options,
+            clock,
+            idle: PerSlot::new(Mutex::default),
+            swept_at,
+            #[cfg(test)]
+            made: std::sync::atomic::AtomicUsize::default(),
+        }
     }
 
     /// Reads; blocks until there are records or the wait is over.
@@ -50,7 +60,11 @@ impl Readers {
         let idle = self.idle.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
         let mut reader = match take(idle, from) {
             Some(reader) => reader,
-            None => Reader::new(&self.options, topic, slot)?,
+            None => {
+                #[cfg(test)]
+                self.made.fetch_add(1, Ordering::Relaxed);
+                Reader::new(&self.options, topic, slot)?
+            }
         };
         // After an error the reader is dropped: a new one starts clean.
         let records = reader.read(from, limits)?;
@@ -89,10 +103,10 @@ impl Readers {
     }
 }
 
-/// The reader that stands at `from`. If none does, the one longest idle makes room for another.
+/// The reader that can read from `from`. If none can, the one longest idle makes room for another.
 fn take(idle: &Mutex<Vec<Idle>>, from: i64) -> Option<Reader> {
     let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(index) = idle.iter().position(|idle| idle.reader.next() == Some(from)) {
+    if let Some(index) = idle.iter().position(|idle| idle.reader.serves(from)) {
         return Some(idle.remove(index).reader);
     }
     let superfluous = (idle.len() == IDLE).then(|| idle.remove(0));

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::admin::PATIENCE;
 use super::fault::Fault;
+use super::kept::{Kept, size};
 use super::listener::Listener;
 use super::{ACCOUNT_HEADER, Consumer, KafkaOptions};
 use crate::log::{Ends, ReadError, ReadLimits, Record};
@@ -34,13 +35,15 @@ pub(super) struct Reader {
     next: Option<i64>,
     /// Whether it has seen the end of the slot, and nothing since.
     at_end: bool,
+    /// What it has delivered last.
+    kept: Kept,
 }
 
 impl Reader {
     pub(super) fn new(options: &KafkaOptions, topic: Topic, slot: Slot) -> Result<Self, Fault> {
         let consumer = options.reader().create_with_context(Listener::default()).map_err(Fault::Client)?;
         let partition = i32::from(slot.0);
-        Ok(Self { consumer, topic: options.topic(topic), partition, next: None, at_end: false })
+        Ok(Self { consumer, topic: options.topic(topic), partition, next: None, at_end: false, kept: Kept::default() })
     }
 
     /// The offset it will deliver next; `None` if it can't go on.
@@ -48,14 +51,29 @@ impl Reader {
         self.next
     }
 
-    /// Reads from `from`, where it stands or, new, has yet to go; blocks until there are records or the wait is over.
+    /// Whether it can read from `from`: where it stands, or somewhere in what it has delivered last.
+    pub(super) fn serves(&self, from: i64) -> bool {
+        self.next.is_some_and(|next| (self.kept.from()..=next).contains(&from))
+    }
+
+    /// Reads from `from`, which it serves or, new, has yet to go to; blocks until there are records or the wait is over.
     pub(super) fn read(&mut self, from: i64, limits: ReadLimits) -> Result<Vec<Record>, ReadError> {
-        if self.next != Some(from) {
+        if !self.serves(from) {
             self.begin(from)?;
         }
+        self.kept.forget_before(from);
+        let (mut records, bytes) = self.kept.first(limits.max_bytes.max(1));
+        let again = records.len();
+        self.poll((&mut records, bytes), limits)?;
+        if let Some(next) = self.next {
+            self.kept.add(&records[again..], next);
+        }
+        Ok(records)
+    }
+
+    /// Adds what the consumer has to what was there already.
+    fn poll(&mut self, (records, mut bytes): (&mut Vec<Record>, usize), limits: ReadLimits) -> Result<(), ReadError> {
         let deadline = Instant::now() + limits.wait;
-        let mut records = Vec::new();
-        let mut bytes = 0;
         while bytes < limits.max_bytes.max(1) {
             // What has been fetched already is taken without waiting.
             let wait = if records.is_empty() { self.wait(deadline) } else { Duration::ZERO };
@@ -64,7 +82,7 @@ impl Reader {
                 None => return Err(Fault::Silent.into()),
                 Some(Ok(message)) => {
                     let record = record(&message);
-                    bytes += record.key.len() + record.value.len();
+                    bytes += size(&record);
                     (self.next, self.at_end) = (Some(record.offset + 1), false);
                     records.push(record);
                 }
@@ -82,7 +100,7 @@ impl Reader {
                 }
             }
         }
-        Ok(records)
+        Ok(())
     }
 
     /// At the end as long as the caller wants; else until the cluster must have answered.
@@ -99,7 +117,7 @@ impl Reader {
         let mut position = TopicPartitionList::with_capacity(1);
         position.add_partition_offset(&self.topic, self.partition, Offset::Offset(from)).map_err(Fault::Assign)?;
         self.consumer.assign(&position).map_err(Fault::Assign)?;
-        (self.next, self.at_end) = (Some(from), false);
+        (self.next, self.at_end, self.kept) = (Some(from), false, Kept::at(from));
         Ok(())
     }
 

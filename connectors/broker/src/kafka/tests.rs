@@ -134,6 +134,26 @@ async fn two_readers_of_one_slot_do_not_disturb_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_only_looks_or_takes_less_needs_no_other_reader() {
+    let log = shared("looks.");
+    let one = ReadLimits { max_bytes: 1, ..LIMITS };
+    for from in [0, 2, 4] {
+        log.append(records(&["a", "b"])).await.unwrap();
+        assert_eq!(values(&log.read(TOPIC, SLOT, from, one).await.unwrap()), ["a"]);
+        assert_eq!(values(&read(&log, from, 2).await), ["a", "b"]);
+        assert_eq!(values(&read(&log, from + 1, 1).await), ["b"]);
+        let nothing = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+        assert_eq!(log.read(TOPIC, SLOT, from + 2, nothing).await.unwrap(), []);
+    }
+    let readers = &log.inner.readers;
+    assert_eq!(readers.made.load(std::sync::atomic::Ordering::Relaxed), 1);
+    // What was delivered before the last read is gone from here, and read from the log.
+    assert_eq!(values(&read(&log, 0, 1).await)[0], "a");
+    assert_eq!(readers.made.load(std::sync::atomic::Ordering::Relaxed), 2);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_of_others_may_lack_an_account() {
     let options = topics("others.");
     let brokers = options.brokers.clone();

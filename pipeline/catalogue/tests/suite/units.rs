@@ -1,8 +1,11 @@
 //! Leases of units.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use crate::harness::units;
+use sqlx::{AnyConnection, Connection};
+
+use crate::harness::{House, units};
 
 on_every_database! {
     async fn a_unit_has_one_owner_until_its_lease_ends(house) {
@@ -58,4 +61,31 @@ on_every_database! {
         assert_eq!(all.len(), 3);
         assert!(all.iter().all(|held| held.epoch == 2));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_unit_that_is_being_changed_is_left_for_the_next_time_on_postgres() {
+    let house = House::postgres("units_being_changed").await;
+    house.catalogue.ensure_units(&units(3)).await.unwrap();
+    let mut changing = AnyConnection::connect(&house.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; UPDATE units SET positions = positions WHERE unit = (SELECT MIN(unit) FROM units)")
+        .execute(&mut changing)
+        .await
+        .unwrap();
+    // Below the time after which a wait for a lock ends by itself.
+    let taken = tokio::time::timeout(Duration::from_secs(3), house.catalogue.take("a", 9)).await;
+    assert_eq!(taken.expect("it waits for nobody").unwrap().len(), 2);
+    sqlx::raw_sql("COMMIT").execute(&mut changing).await.unwrap();
+    assert_eq!(house.catalogue.take("a", 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_joins_waits_for_no_lock_on_postgres() {
+    let house = House::postgres("joins_without_locks").await;
+    let mut working = AnyConnection::connect(&house.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; UPDATE counters SET value = value").execute(&mut working).await.unwrap();
+    // Below the time after which a wait for a lock ends by itself.
+    let joined = tokio::time::timeout(Duration::from_secs(3), house.neighbour(2)).await;
+    assert!(joined.is_ok(), "it waits for the counters");
+    sqlx::raw_sql("ROLLBACK").execute(&mut working).await.unwrap();
 }

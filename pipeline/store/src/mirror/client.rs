@@ -158,10 +158,12 @@ fn refusal(status: u16, text: &str, retry_after: Option<Duration>) -> MirrorErro
         404 => MirrorError::Missing(detail),
         413 => MirrorError::TooLarge,
         429 | 500.. => MirrorError::Busy { status, detail, retry_after },
-        _ => match rejected(text) {
+        // The only ones that are about the points themselves.
+        400 | 422 => match rejected(text) {
             Some(rejected) => MirrorError::Partly { rejected, detail },
             None => MirrorError::Rejected { status, detail },
         },
+        _ => MirrorError::Unexpected { status, detail },
     }
 }
 
@@ -202,8 +204,12 @@ mod tests {
         let busy = refusal(429, "slow down", Some(Duration::from_secs(7)));
         assert!(busy.passes() && busy.retry_after() == Some(Duration::from_secs(7)));
         assert!(refusal(503, "", None).passes());
-        for status in [400, 401, 403, 404, 413, 422] {
+        for status in [302, 400, 401, 403, 404, 405, 408, 413, 422] {
             assert!(!refusal(status, "", None).passes(), "{status}");
+        }
+        for status in [302, 402, 405, 408, 411, 415, 426] {
+            let refusal = refusal(status, "partial write: dropped=1", None);
+            assert!(matches!(refusal, MirrorError::Unexpected { .. }), "{status} says nothing about points");
         }
     }
 

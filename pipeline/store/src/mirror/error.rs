@@ -49,6 +49,14 @@ pub enum MirrorError {
     /// The request as a whole was refused for what it says.
     #[error("the mirror refuses the request ({status}): {detail}")]
     Rejected {
+        /// The status: 400 or 422.
+        status: u16,
+        /// The answer.
+        detail: String,
+    },
+    /// A status that nothing is known of: whoever answers may be no InfluxDB, or something before it.
+    #[error("the mirror answers with an unexpected status ({status}): {detail}")]
+    Unexpected {
         /// The status.
         status: u16,
         /// The answer.
