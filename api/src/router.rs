@@ -67,12 +67,16 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(report_jobs::create, report_jobs::list))
 }
 
+/// Routes that answer a secret this once: a POST may carry `Idempotency-Key` too.
+fn secrets() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(users::create_key, users::keys))
+}
+
 /// People, records, redirects, operation.
 fn everything_else() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(users::sign_up))
+        .routes(routes!(users::sign_up::post))
         .routes(routes!(users::me, users::change_me, users::erase_me))
-        .routes(routes!(users::create_key, users::keys))
         .routes(routes!(users::revoke_key))
         .routes(routes!(sessions::create))
         .routes(routes!(sessions::end))
@@ -121,7 +125,8 @@ fn everything_else() -> OpenApiRouter<Arc<App>> {
 /// Every route as documented.
 fn contents(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let keyed = resources().layer(from_fn_with_state(Arc::clone(app), idempotency::middleware));
-    OpenApiRouter::with_openapi(Contract::openapi()).merge(keyed).merge(everything_else())
+    let sealed = secrets().layer(from_fn_with_state(Arc::clone(app), idempotency::sealing));
+    OpenApiRouter::with_openapi(Contract::openapi()).merge(keyed).merge(sealed).merge(everything_else())
 }
 
 /// The whole API.
