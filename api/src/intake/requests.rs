@@ -138,7 +138,7 @@ impl Post {
         let mut batch = Batch::new(Topic::ListenerRequests, self.account);
         let mut keys = PodcastKeys::default();
         for record in split(text, self.format, &[])? {
-            let read = serde_json::from_str(record).map_err(|error| Refusal::malformed(&error));
+            let read = serde_json::from_str(record).map_err(|error| Refusal::unread(&error));
             let seen = read.and_then(|raw| check(raw, self.podcast));
             let record = seen.map_err(Failure::One).and_then(|seen| {
                 let key = keys.of(seen.podcast);
