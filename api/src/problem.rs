@@ -197,6 +197,12 @@ impl Problem {
         self.0.code
     }
 
+    /// The fields that don't fit.
+    #[cfg(test)]
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
     fn log(&self) {
         let Some(cause) = &self.0.cause else { return };
         let mut text = cause.to_string();
