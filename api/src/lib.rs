@@ -10,6 +10,7 @@
 //! Where to add: a resource is one file with its handlers, each with its `#[utoipa::path]`, its `mod`
 //! line here and its rows in [`mod@router`]. What it refuses is a [`Problem`]; what it is given is [`App`].
 
+mod accept;
 mod agent_runs;
 pub mod app;
 mod campaigns;

@@ -197,6 +197,6 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // A wildcard would not hold for Authorization.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([http::header::ETAG, http::header::RETRY_AFTER, trace::REQUEST_ID])
+        .expose_headers([http::header::ETAG, http::header::RETRY_AFTER, trace::REQUEST_ID, sql::TRUNCATED])
         .max_age(Duration::from_hours(1))
 }
