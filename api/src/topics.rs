@@ -34,6 +34,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// Only this slot; all if not given.
     slot: Option<u16>,

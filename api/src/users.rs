@@ -17,7 +17,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::App;
-use crate::extract::{Checks, Json, Listed, Path, id};
+use crate::extract::{Checks, Json, List, ListParameters, Listed, Path, id};
 use crate::identity::Caller;
 use crate::peer::Client;
 use crate::problem::{Problem, Result};
@@ -199,10 +199,15 @@ fn check_origins(origins: &[String], checks: &mut Checks) -> Vec<String> {
 }
 
 /// The account's keys, newest first.
-#[utoipa::path(get, path = "/v1/users/me/api-keys", tag = "users", responses((status = 200, body = Listed<ShownKey>)))]
-pub(crate) async fn keys(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Listed<ShownKey>>> {
-    let keys = app.catalogue.api_keys(caller.account).await?;
-    Ok(Answer(Listed::whole(keys.into_iter().map(|key| shown(key, None)).collect())))
+#[utoipa::path(get, path = "/v1/users/me/api-keys", tag = "users", params(ListParameters),
+    responses((status = 200, body = Listed<ShownKey>)))]
+pub(crate) async fn keys(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    List(page, _): List,
+) -> Result<Answer<Listed<ShownKey>>> {
+    let keys = app.catalogue.api_keys(caller.account, &page).await?;
+    Ok(Answer(Listed::of(keys, |key| shown(key, None))))
 }
 
 /// Revokes a key, at once here and within five seconds everywhere.

@@ -78,6 +78,7 @@ pub(crate) struct RawAd {
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// The podcast of records that name none; required for an access log.
     podcast_id: Option<String>,

@@ -51,6 +51,7 @@ pub(crate) const HEARD: [(&str, Heard); 4] = [
 
 /// The parameters.
 #[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// `5m`, `1h`, `24h`, `7d` or `flight`.
     period: Option<String>,

@@ -23,6 +23,25 @@ async fn what_is_not_there_and_what_can_not_be_read() {
     account.get("/v1/podcasts?cursor=nonsense").await.refused(422, "invalid_fields");
     account.get("/v1/campaigns?state=lost").await.refused(422, "invalid_fields");
     account.get("/v1/campaigns?sort=name").await.refused(422, "invalid_fields");
+    let lists = [
+        "/v1/podcasts",
+        "/v1/campaigns",
+        "/v1/reports",
+        "/v1/conversions",
+        "/v1/dead-letters",
+        "/v1/users/me/api-keys",
+    ];
+    for list in lists {
+        account.get(&format!("{list}?limit=1&sort=-created_at")).await.is(200);
+        for (field, value) in [("limit", "0"), ("sort", "name"), ("colour", "red")] {
+            let path = format!("{list}?{field}={value}");
+            let refused = account.get(&path).await.refused(422, "invalid_fields").json();
+            assert_eq!(refused["errors"][0]["field"], field, "{path}: {refused}");
+        }
+    }
+    let unknown = account.get("/v1/reports?status=failed").await.refused(422, "invalid_fields").json();
+    let detail = "expected one of account, limit, cursor, sort, state, kind, campaign_id";
+    assert_eq!(unknown["errors"][0], json!({"field": "status", "detail": detail}));
     let large = json!({"feed_url": "x".repeat(300 * 1024)});
     account.post("/v1/podcasts", &large).await.refused(413, "too_large");
 }
