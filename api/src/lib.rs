@@ -16,6 +16,7 @@ pub mod app;
 mod campaigns;
 mod conversions;
 mod dead_letters;
+mod described;
 mod downloads;
 mod edge_map;
 pub mod encoders;

@@ -26,9 +26,9 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
 use crate::{
-    App, agent_runs, campaigns, conversions, dead_letters, downloads, health, idempotency, intake, ledger, methodology,
-    operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics, trace, unread,
-    users,
+    App, agent_runs, campaigns, conversions, dead_letters, described, downloads, health, idempotency, intake, ledger,
+    methodology, operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics,
+    trace, unread, users,
 };
 
 /// Largest JSON document of a call that is no batch of records.
@@ -132,7 +132,7 @@ fn contents(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
 /// The whole API.
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = contents(&app).split_for_parts();
-    let document = with_plain_paths(document);
+    let document = described::complete(with_plain_paths(document));
     let docs: Router<Arc<App>> = SwaggerUi::new("/docs").url("/openapi.json", document).into();
     let routes = routes
         .merge(docs)
@@ -160,7 +160,7 @@ pub fn metrics_router(app: Arc<App>) -> Router {
 
 /// The document that describes the API (OpenAPI 3.1).
 pub fn openapi(app: &Arc<App>) -> utoipa::openapi::OpenApi {
-    with_plain_paths(contents(app).into_openapi())
+    described::complete(with_plain_paths(contents(app).into_openapi()))
 }
 
 /// OpenAPI knows no parameter for the rest of a path: `{*rest}` is `{rest}` there.

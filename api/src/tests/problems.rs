@@ -155,6 +155,38 @@ async fn every_answer_has_an_id_and_a_caller_may_bring_one() {
 }
 
 #[tokio::test]
+async fn the_contract_says_who_may_call_and_how_it_refuses() {
+    let bench = Bench::new().await;
+    let document = bench.call("GET /openapi.json", &[], "").await.is(200).json();
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| name.len() <= 6) {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().unwrap();
+                let place = if path.contains(&format!("{{{name}}}")) { "path" } else { "query" };
+                assert_eq!(parameter["in"], place, "{method} {path}: {name}");
+            }
+            if path.starts_with("/v1/") {
+                let line = format!("{} {}", method.to_uppercase(), path.replace(['{', '}'], ""));
+                let status = bench.call(&line, &[], "").await.status;
+                assert_eq!(status == 401, operation.get("security").is_some(), "{line}: {status}");
+                assert_eq!(operation["responses"]["default"]["$ref"], "#/components/responses/Problem", "{line}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 40, "only {asked} operations");
+    let body = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(body["properties"]["events"]["items"]["$ref"], "#/components/schemas/RawEvent", "{body}");
+    for name in ["Problem", "RawEvent", "RawRequest", "RawConversion"] {
+        assert!(document["components"]["schemas"][name].is_object(), "no schema {name}");
+    }
+    for name in ["key", "session"] {
+        assert!(document["components"]["securitySchemes"][name].is_object(), "no scheme {name}");
+    }
+}
+
+#[tokio::test]
 async fn the_contract_describes_every_route() {
     let bench = Bench::new().await;
     let document = bench.call("GET /openapi.json", &[], "").await.is(200).json();
