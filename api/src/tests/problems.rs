@@ -17,8 +17,12 @@ async fn what_is_not_there_and_what_can_not_be_read() {
         .call("POST /v1/podcasts", &[("content-type", "text/plain")], "x")
         .await
         .refused(415, "unsupported_media_type");
-    account.post("/v1/podcasts", &json!({"feed_url": 7})).await.refused(422, "invalid_fields");
-    account.get("/v1/podcasts?limit=many").await.refused(422, "invalid_fields");
+    for body in [json!({"feed_url": 7}), json!({})] {
+        let refused = account.post("/v1/podcasts", &body).await.refused(422, "invalid_fields").json();
+        assert_eq!(refused["errors"][0]["field"], "feed_url", "{refused}");
+    }
+    let many = account.get("/v1/podcasts?limit=many").await.refused(422, "invalid_fields").json();
+    assert_eq!(many["errors"][0]["field"], "limit", "{many}");
     account.get("/v1/podcasts?limit=0").await.refused(422, "invalid_fields");
     account.get("/v1/podcasts?cursor=nonsense").await.refused(422, "invalid_fields");
     account.get("/v1/campaigns?state=lost").await.refused(422, "invalid_fields");
