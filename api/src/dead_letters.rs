@@ -18,14 +18,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
-use crate::extract::{Json, Listed, Query};
+use crate::extract::{Json, List, ListParameters, Listed};
 use crate::identity::Scope;
 use crate::problem::{Problem, Result};
 use crate::query::Ask;
 use crate::query::literal::text;
-
-/// Items of a page when no limit is given.
-const USUAL: u16 = 50;
 
 /// Records put on the log again by one call; the caller calls again for more.
 const MAX_REPLAY: usize = 10_000;
@@ -35,6 +32,7 @@ const APPEND_BYTES: usize = 4 * 1024 * 1024;
 
 /// Which dead letters.
 #[derive(Debug, Default, Clone, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
     /// Of this topic.
     topic: Option<String>,
@@ -44,15 +42,6 @@ pub(crate) struct Filter {
     from: Option<String>,
     /// Accepted before this time.
     to: Option<String>,
-}
-
-/// Which page.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-pub(crate) struct Paging {
-    /// Items at most (1 to 200).
-    limit: Option<u16>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// A replay.
@@ -92,16 +81,15 @@ pub(crate) struct Outcome {
 }
 
 /// The account's dead letters, newest first.
-#[utoipa::path(get, path = "/v1/dead-letters", tag = "why", params(Filter, Paging),
+#[utoipa::path(get, path = "/v1/dead-letters", tag = "why", params(ListParameters, Filter),
     responses((status = 200, body = Listed<DeadLetter>)))]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     scope: Scope,
-    Query(filter): Query<Filter>,
-    Query(paging): Query<Paging>,
+    List(page, filter): List<Filter>,
 ) -> Result<Answer<Listed<DeadLetter>>> {
-    let limit = usize::from(paging.limit.unwrap_or(USUAL).clamp(1, MAX_LIMIT));
-    let skipped: usize = match &paging.cursor {
+    let limit = usize::from(page.limit.min(MAX_LIMIT));
+    let skipped: usize = match &page.cursor {
         None => 0,
         Some(cursor) => {
             cursor.parse().map_err(|_| Problem::field("cursor", "expected the next_cursor of this list"))?

@@ -46,6 +46,7 @@ const BY: [(&str, By); 5] =
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// The first instant, RFC 3339 or a date; 30 days ago if not given.
     from: Option<String>,

@@ -4,8 +4,12 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts};
 use castback_catalogue::{Page, Paging};
+use http::Uri;
+use http::request::Parts;
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::{Problem, Result};
@@ -40,8 +44,46 @@ pub(crate) fn maybe_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
+/// Which page of a list, and what narrows the list. A parameter that the list does not have is refused: its
+/// caller would think that it narrows the list.
+#[derive(Debug)]
+pub(crate) struct List<F = Unfiltered>(pub(crate) Paging, pub(crate) F);
+
+impl<S: Send + Sync, F: DeserializeOwned + IntoParams> FromRequestParts<S> for List<F> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        known::<F>(&parts.uri)?;
+        let axum::extract::Query(page) = axum::extract::Query::<ListParameters>::try_from_uri(&parts.uri)?;
+        let axum::extract::Query(filter) = axum::extract::Query::<F>::try_from_uri(&parts.uri)?;
+        Ok(Self(page.paging()?, filter))
+    }
+}
+
+/// Refuses a parameter that the list does not have.
+fn known<F: IntoParams>(uri: &Uri) -> Result<()> {
+    let own = ListParameters::into_params(|| None).into_iter().chain(F::into_params(|| None));
+    let names: Vec<String> = std::iter::once("account".to_owned()).chain(own.map(|own| own.name)).collect();
+    let mut asked = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    match asked.find(|(name, _)| !names.iter().any(|known| known == name)) {
+        Some((name, _)) => Err(Problem::field(name, format!("expected one of {}", names.join(", ")))),
+        None => Ok(()),
+    }
+}
+
+/// What narrows a list that nothing narrows.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Unfiltered {}
+
+impl IntoParams for Unfiltered {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        Vec::new()
+    }
+}
+
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListParameters {
     /// Items at most (1 to 200).
     limit: Option<u16>,
@@ -53,7 +95,7 @@ pub(crate) struct ListParameters {
 
 impl ListParameters {
     /// As the catalogue pages.
-    pub(crate) fn paging(self) -> Result<Paging> {
+    fn paging(self) -> Result<Paging> {
         let Self { limit, cursor, sort } = self;
         if sort.is_some_and(|sort| sort != "-created_at") {
             return Err(Problem::field("sort", "expected -created_at"));

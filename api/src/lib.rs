@@ -10,11 +10,13 @@
 //! Where to add: a resource is one file with its handlers, each with its `#[utoipa::path]`, its `mod`
 //! line here and its rows in [`mod@router`]. What it refuses is a [`Problem`]; what it is given is [`App`].
 
+mod accept;
 mod agent_runs;
 pub mod app;
 mod campaigns;
 mod conversions;
 mod dead_letters;
+mod described;
 mod downloads;
 mod edge_map;
 pub mod encoders;

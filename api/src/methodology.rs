@@ -15,11 +15,12 @@ use castback_rules::window::{CONTENT_SECONDS, Window};
 use castback_schemas::Micros;
 use castback_schemas::time::DAY;
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::App;
+use crate::accept::preferred;
 use crate::identity::Caller;
 use crate::problem::Result;
 
@@ -86,8 +87,7 @@ pub(crate) struct Methodology {
 pub(crate) async fn get(State(app): State<Arc<App>>, _caller: Caller, headers: HeaderMap) -> Result<Response> {
     let now = app.clock.now();
     let methodology = Methodology::of(app.lists.at(now), now);
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("text/markdown") || accept.contains("text/plain") {
+    if preferred(&headers, "application/json", &["text/markdown", "text/plain"]) != "application/json" {
         return Ok(([(CONTENT_TYPE, "text/markdown; charset=utf-8")], methodology.text()).into_response());
     }
     Ok(Answer(methodology).into_response())

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::App;
-use crate::extract::{Json, ListParameters, Listed, Path, Query, id};
+use crate::extract::{Json, List, ListParameters, Listed, Path, id};
 use crate::identity::{Caller, Scope};
 use crate::limits::{Limit, allowed, checked};
 use crate::problem::{Problem, Result};
@@ -139,9 +139,9 @@ async fn first_poll(app: Arc<App>, podcast: Podcast) -> Result<()> {
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     scope: Scope,
-    Query(page): Query<ListParameters>,
+    List(page, _): List,
 ) -> Result<Answer<Listed<ShownPodcast>>> {
-    let podcasts = app.catalogue.podcasts(scope.account(), &page.paging()?).await?;
+    let podcasts = app.catalogue.podcasts(scope.account(), &page).await?;
     Ok(Answer(Listed::of(podcasts, shown)))
 }
 
@@ -248,9 +248,9 @@ pub(crate) async fn episodes(
     State(app): State<Arc<App>>,
     scope: Scope,
     Path(podcast): Path<String>,
-    Query(page): Query<ListParameters>,
+    List(page, _): List,
 ) -> Result<Answer<Listed<ShownEpisode>>> {
     let Podcast { id, account, .. } = find(&app, scope, &podcast).await?;
-    let episodes = app.catalogue.episodes(account, id, &page.paging()?).await?;
+    let episodes = app.catalogue.episodes(account, id, &page).await?;
     Ok(Answer(Listed::of(episodes, shown_episode)))
 }

@@ -197,6 +197,18 @@ impl Problem {
         self.0.code
     }
 
+    /// The same problem with the field that the reader of a body or query named.
+    fn naming(mut self, rejection: &dyn Error) -> Self {
+        self.0.errors.extend(rejection.source().and_then(|said| named(&said.to_string())));
+        self
+    }
+
+    /// The fields that don't fit.
+    #[cfg(test)]
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
     fn log(&self) {
         let Some(cause) = &self.0.cause else { return };
         let mut text = cause.to_string();
@@ -341,14 +353,32 @@ impl From<JsonRejection> for Problem {
             StatusCode::UNPROCESSABLE_ENTITY => Code::InvalidFields,
             _ => Code::MalformedBody,
         };
-        Self::new(code, rejection.body_text())
+        let problem = Self::new(code, rejection.body_text());
+        if code == Code::InvalidFields { problem.naming(&rejection) } else { problem }
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self::new(Code::InvalidFields, rejection.body_text())
+        Self::new(Code::InvalidFields, rejection.body_text()).naming(&rejection)
     }
+}
+
+/// The field in what a reader says: the path before the first colon, and the name of what is missing there; none
+/// if it says it of the whole.
+fn named(text: &str) -> Option<FieldError> {
+    let (path, said) = match text.split_once(": ") {
+        Some((path, said)) if !path.contains([' ', '`']) => (path, said),
+        _ => ("", text),
+    };
+    let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+    let field = match (path, missing) {
+        ("", None) => return None,
+        ("", Some((name, _))) => name.to_owned(),
+        (path, None) => path.to_owned(),
+        (path, Some((name, _))) => format!("{path}.{name}"),
+    };
+    Some(FieldError { field, detail: said.to_owned() })
 }
 
 impl From<PathRejection> for Problem {
@@ -373,6 +403,16 @@ mod tests {
             let code = Code::ALL.iter().find(|code| code.as_str() == pair[0]).unwrap();
             assert_eq!(code.status().as_str(), pair[1], "{}", pair[0]);
         }
+    }
+
+    #[test]
+    fn a_readers_words_name_the_field() {
+        let field = |text: &str| named(text).map(|error| error.field);
+        assert_eq!(field("feed_url: invalid type: integer `7`, expected a string").as_deref(), Some("feed_url"));
+        assert_eq!(field("placements[0].id: invalid type: null").as_deref(), Some("placements[0].id"));
+        assert_eq!(field("missing field `feed_url` at line 1 column 2").as_deref(), Some("feed_url"));
+        assert_eq!(field("filter: missing field `topic` at line 1").as_deref(), Some("filter.topic"));
+        assert_eq!(field("invalid type: sequence, expected struct Connect"), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use castback_catalogue::CatalogueError;
-use castback_catalogue::reports::{NewReport, Report, ReportKind, ReportState};
+use castback_catalogue::reports::{NewReport, Report, ReportFilter, ReportKind, ReportState};
 use castback_schemas::{CampaignId, Micros};
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -23,7 +23,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
-use crate::extract::{Json, ListParameters, Listed, Path, Query, id};
+use crate::extract::{Json, List, ListParameters, Listed, Path, Query, id};
 use crate::identity::{Caller, Scope};
 use crate::problem::{Code, Problem, Result};
 use crate::query::range::range;
@@ -51,6 +51,7 @@ pub(crate) struct Wanted {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ShownReport {
     id: String,
+    account_id: String,
     kind: &'static str,
     campaign_id: Option<String>,
     from: String,
@@ -70,6 +71,7 @@ pub(crate) struct ShownReport {
 fn shown(report: Report) -> ShownReport {
     ShownReport {
         id: report.id.to_string(),
+        account_id: report.account.to_string(),
         kind: report.kind.as_str(),
         campaign_id: report.campaign.map(|campaign| campaign.to_string()),
         from: report.from.to_string(),
@@ -112,15 +114,40 @@ pub(crate) async fn create(
     Ok((StatusCode::ACCEPTED, Answer(shown(report))))
 }
 
+/// What narrows a list of reports.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// `queued`, `running`, `ready` or `failed`.
+    state: Option<String>,
+    /// `roi`, `downloads` or `attribution`.
+    kind: Option<String>,
+    /// On this campaign.
+    campaign_id: Option<String>,
+}
+
+impl Filter {
+    fn read(&self) -> Result<ReportFilter> {
+        let state = self.state.as_deref().map(str::parse::<ReportState>).transpose();
+        let kind = self.kind.as_deref().map(str::parse::<ReportKind>).transpose();
+        let campaign = self.campaign_id.as_deref().map(|text| id::<CampaignId>(text, "campaign")).transpose()?;
+        Ok(ReportFilter {
+            state: state.map_err(|_| Problem::field("state", "expected queued, running, ready or failed"))?,
+            kind: kind.map_err(|_| Problem::field("kind", "expected roi, downloads or attribution"))?,
+            campaign,
+        })
+    }
+}
+
 /// The account's reports, newest first.
-#[utoipa::path(get, path = "/v1/reports", tag = "reports", params(ListParameters),
+#[utoipa::path(get, path = "/v1/reports", tag = "reports", params(ListParameters, Filter),
     responses((status = 200, body = Listed<ShownReport>)))]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     scope: Scope,
-    Query(page): Query<ListParameters>,
+    List(page, filter): List<Filter>,
 ) -> Result<Answer<Listed<ShownReport>>> {
-    let reports = app.catalogue.reports(scope.one()?, &page.paging()?).await?;
+    let reports = app.catalogue.reports(scope.account(), &filter.read()?, &page).await?;
     Ok(Answer(Listed::of(reports, shown)))
 }
 
@@ -137,6 +164,7 @@ pub(crate) async fn get(
 
 /// Which file.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct File {
     /// `pdf`, `csv`, `json` or `parquet`; `pdf` if not given.
     format: Option<String>,

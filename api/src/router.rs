@@ -26,9 +26,9 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
 use crate::{
-    App, agent_runs, campaigns, conversions, dead_letters, downloads, health, idempotency, intake, ledger, methodology,
-    operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics, trace, unread,
-    users,
+    App, agent_runs, campaigns, conversions, dead_letters, described, downloads, health, idempotency, intake, ledger,
+    methodology, operations, pages, performance, podcasts, redirects, registry, report_jobs, sessions, sql, topics,
+    trace, unread, users,
 };
 
 /// Largest JSON document of a call that is no batch of records.
@@ -67,12 +67,16 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(report_jobs::create, report_jobs::list))
 }
 
+/// Routes that answer a secret this once: a POST may carry `Idempotency-Key` too.
+fn secrets() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(users::create_key, users::keys))
+}
+
 /// People, records, redirects, operation.
 fn everything_else() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(users::sign_up))
+        .routes(routes!(users::sign_up::post))
         .routes(routes!(users::me, users::change_me, users::erase_me))
-        .routes(routes!(users::create_key, users::keys))
         .routes(routes!(users::revoke_key))
         .routes(routes!(sessions::create))
         .routes(routes!(sessions::end))
@@ -121,13 +125,14 @@ fn everything_else() -> OpenApiRouter<Arc<App>> {
 /// Every route as documented.
 fn contents(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let keyed = resources().layer(from_fn_with_state(Arc::clone(app), idempotency::middleware));
-    OpenApiRouter::with_openapi(Contract::openapi()).merge(keyed).merge(everything_else())
+    let sealed = secrets().layer(from_fn_with_state(Arc::clone(app), idempotency::sealing));
+    OpenApiRouter::with_openapi(Contract::openapi()).merge(keyed).merge(sealed).merge(everything_else())
 }
 
 /// The whole API.
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = contents(&app).split_for_parts();
-    let document = with_plain_paths(document);
+    let document = described::complete(with_plain_paths(document));
     let docs: Router<Arc<App>> = SwaggerUi::new("/docs").url("/openapi.json", document).into();
     let routes = routes
         .merge(docs)
@@ -155,7 +160,7 @@ pub fn metrics_router(app: Arc<App>) -> Router {
 
 /// The document that describes the API (OpenAPI 3.1).
 pub fn openapi(app: &Arc<App>) -> utoipa::openapi::OpenApi {
-    with_plain_paths(contents(app).into_openapi())
+    described::complete(with_plain_paths(contents(app).into_openapi()))
 }
 
 /// OpenAPI knows no parameter for the rest of a path: `{*rest}` is `{rest}` there.
@@ -192,6 +197,6 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // A wildcard would not hold for Authorization.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([http::header::ETAG, http::header::RETRY_AFTER, trace::REQUEST_ID])
+        .expose_headers([http::header::ETAG, http::header::RETRY_AFTER, trace::REQUEST_ID, sql::TRUNCATED])
         .max_age(Duration::from_hours(1))
 }

@@ -11,13 +11,14 @@ use castback_schemas::Revision;
 use castback_store::PinnedView;
 use castback_store::session::{MAX_TEXT, tables};
 use castback_store::worker::{Request, WorkerAnswer, WorkerError};
-use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::App;
+use crate::accept::preferred;
 use crate::extract::Json;
 use crate::identity::{Caller, Scope};
 use crate::problem::{Code, Problem, Result};
@@ -29,6 +30,10 @@ const MAX_PARAMS: usize = 1_000;
 
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 const CSV: &str = "text/csv";
+const JSON: &str = "application/json";
+
+/// `true` where there are more rows than were answered: CSV and Arrow have no other place to say it.
+pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("castback-truncated");
 
 /// A query.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -43,9 +48,11 @@ pub(crate) struct Query {
     as_of: Option<i64>,
 }
 
-/// Runs a query over the caller's rows, for at most 30 s and 100,000 rows.
+/// Runs a query over the caller's rows, for at most 30 s and 100,000 rows. Where there are more rows, the
+/// header `Castback-Truncated: true` says so, and in JSON `truncated` too.
 #[utoipa::path(post, path = "/v1/sql", tag = "sql", request_body = Query,
-    responses((status = 200, description = "`{columns, rows, row_count, truncated, elapsed_ms}`, CSV or an Arrow stream")))]
+    responses((status = 200, description = "`{columns, rows, row_count, truncated, elapsed_ms}`, CSV or an Arrow stream",
+        headers(("Castback-Truncated" = String, description = "`true` where there are more rows than were answered")))))]
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     scope: Scope,
@@ -60,16 +67,26 @@ pub(crate) async fn post(
     }
     let view = match query.as_of {
         None => app.reads.pinned(&app.catalogue).await?,
-        Some(commit) => Arc::new(PinnedView::load(&app.catalogue, Some(Revision(commit))).await?),
+        Some(commit) => as_of(&app, commit).await?,
     };
     let mut request = Request::new(&view, &app.reads.workers.address, scope.into(), &query.sql);
     request.params = query.params;
     request.catalogue = lend(&app.catalogue, scope, &query.sql).await?;
     let answer = app.reads.workers.pool.run(&request).await.map_err(refused)?;
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let kind = preferred(&headers, JSON, &[CSV, ARROW]);
     // Up to 100,000 rows are decoded and written anew.
-    let written = tokio::task::spawn_blocking(move || write(&answer, &accept, view.revision())).await;
+    let written = tokio::task::spawn_blocking(move || write(&answer, kind, view.revision())).await;
     written.map_err(Problem::internal)?
+}
+
+/// The view as of a commit that was made.
+async fn as_of(app: &App, commit: i64) -> Result<Arc<PinnedView>> {
+    let view = PinnedView::load(&app.catalogue, Some(Revision(commit))).await?;
+    if commit < 0 || view.revision() < Revision(commit) {
+        let newest = app.catalogue.newest_commit().await?.0;
+        return Err(Problem::field("as_of", format!("expected 0 to {newest}, the newest commit")));
+    }
+    Ok(Arc::new(view))
 }
 
 /// Every table with its columns and what they mean.
@@ -80,29 +97,35 @@ pub(crate) async fn get_tables(State(app): State<Arc<App>>, _caller: Caller) -> 
     Ok(Answer(json!({ "items": items, "next_cursor": null })))
 }
 
-fn write(answer: &WorkerAnswer, accept: &str, revision: Revision) -> Result<Response> {
-    if accept.contains(ARROW) {
-        return Ok(([(CONTENT_TYPE, ARROW)], answer.stream.clone()).into_response());
+fn write(answer: &WorkerAnswer, kind: &str, revision: Revision) -> Result<Response> {
+    let mut response = match kind {
+        ARROW => ([(CONTENT_TYPE, ARROW)], answer.stream.clone()).into_response(),
+        CSV => ([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv(answer)?).into_response(),
+        _ => json(answer, revision)?.into_response(),
+    };
+    if answer.truncated {
+        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
     }
+    Ok(response)
+}
+
+fn json(answer: &WorkerAnswer, revision: Revision) -> Result<Answer<Value>> {
     let (schema, batches) = answer.decode()?;
-    if accept.contains(CSV) {
-        let batches = if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches };
-        return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&batches)?).into_response());
-    }
-    let body = json!({
+    Ok(Answer(json!({
         "columns": columns_of(&schema),
         "rows": rows_of(&batches),
         "row_count": answer.row_count,
         "truncated": answer.truncated,
         "elapsed_ms": answer.elapsed_ms,
         "revision": revision,
-    });
-    Ok(Answer(body).into_response())
+    })))
 }
 
-fn csv(batches: &[RecordBatch]) -> Result<Vec<u8>> {
+fn csv(answer: &WorkerAnswer) -> Result<Vec<u8>> {
+    let (schema, batches) = answer.decode()?;
+    let batches = if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches };
     let mut writer = WriterBuilder::new().with_header(true).build(Vec::new());
-    for batch in batches {
+    for batch in &batches {
         writer.write(batch).map_err(Problem::internal)?;
     }
     Ok(writer.into_inner())
@@ -147,20 +170,23 @@ mod tests {
         WorkerAnswer { stream: writer.into_inner().unwrap().into(), row_count: 2, truncated: true, elapsed_ms: 7 }
     }
 
-    async fn written(accept: &str) -> (String, Vec<u8>) {
-        let response = write(&answered(), accept, Revision(9)).unwrap();
+    async fn written(kind: &str) -> (String, Vec<u8>) {
+        let response = write(&answered(), kind, Revision(9)).unwrap();
+        assert_eq!(response.headers()[TRUNCATED], "true");
+        let whole = write(&WorkerAnswer { truncated: false, ..answered() }, kind, Revision(9)).unwrap();
+        assert!(!whole.headers().contains_key(TRUNCATED));
         let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
         (kind, to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec())
     }
 
     #[tokio::test]
     async fn an_answer_is_written_as_asked() {
-        let (kind, body) = written("*/*").await;
+        let (kind, body) = written(JSON).await;
         let json: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((kind.as_str(), &json["rows"]), ("application/json", &json!([[1, "a,b"], [2, null]])));
         assert_eq!(json["columns"], json!([{"name": "n", "type": "bigint"}, {"name": "s", "type": "text"}]));
         assert_eq!((&json["row_count"], &json["truncated"], &json["elapsed_ms"]), (&json!(2), &json!(true), &json!(7)));
-        let (kind, body) = written("text/csv").await;
+        let (kind, body) = written(CSV).await;
         assert_eq!((kind.as_str(), body.as_slice()), ("text/csv; charset=utf-8", &b"n,s\n1,\"a,b\"\n2,\n"[..]));
         let (kind, body) = written(ARROW).await;
         assert_eq!((kind.as_str(), body.as_slice()), (ARROW, &answered().stream[..]));

@@ -34,10 +34,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// Only this slot; all if not given.
     slot: Option<u16>,
-    /// From this offset of the slot on; from the end if not given.
+    /// From this offset of the slot on; from the end if not given. Needs `slot`: each has offsets of its own.
     from: Option<i64>,
 }
 
@@ -52,13 +53,15 @@ pub(crate) async fn records(
 ) -> Result<Response> {
     let topic: Topic = topic.parse().map_err(|_| Problem::not_found("topic"))?;
     caller.operator()?;
+    if parameters.from.is_some() && parameters.slot.is_none() {
+        return Err(Problem::field("from", "name the slot too (?slot=0&from=0): each slot has offsets of its own"));
+    }
     let permit = Arc::clone(&app.reads.streams).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::new(Code::Overloaded, "too many streams are open"))?;
     let mut positions = Vec::new();
     for slot in Slot::all().filter(|slot| parameters.slot.is_none_or(|only| only == slot.0)) {
         let ends = app.log.ends(topic, slot).await?;
-        let from = parameters.from.filter(|_| parameters.slot.is_some());
-        positions.push((slot, from.map_or(ends.end, |from| from.clamp(ends.start, ends.end))));
+        positions.push((slot, parameters.from.map_or(ends.end, |from| from.clamp(ends.start, ends.end))));
     }
     if positions.is_empty() {
         return Err(Problem::field("slot", "expected a slot of the topic"));

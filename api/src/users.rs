@@ -1,23 +1,23 @@
 //! `/v1/users`: signing up, the profile, API keys, erasure.
 
+pub(crate) mod sign_up;
+
 use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
 use castback_catalogue::keys::{ApiKey, KeyKind, NewKey};
-use castback_catalogue::people::{NewUser, User};
+use castback_catalogue::people::User;
 use castback_schemas::edge::fingerprint;
 use castback_schemas::id::ApiKeyId;
-use garde::Validate;
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use url::Url;
 use utoipa::ToSchema;
 
 use crate::App;
-use crate::extract::{Checks, Json, Listed, Path, id};
+use crate::extract::{Checks, Json, List, ListParameters, Listed, Path, id};
 use crate::identity::Caller;
 use crate::peer::Client;
 use crate::problem::{Problem, Result};
@@ -26,29 +26,6 @@ use crate::problem::{Problem, Result};
 pub(crate) const PASSWORD: (usize, usize) = (8, 256);
 /// Origins of one publishable key.
 const MAX_ORIGINS: usize = 20;
-
-/// Who signs up.
-#[derive(Deserialize, ToSchema)]
-pub(crate) struct SignUp {
-    email: String,
-    #[serde(deserialize_with = "crate::extract::secret")]
-    #[schema(value_type = String)]
-    password: SecretString,
-    #[serde(default)]
-    name: String,
-}
-
-/// Who has signed up.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct SignedUp {
-    id: String,
-    account_id: String,
-    email: String,
-    name: String,
-    subscription_tier: String,
-    /// The first key, shown this once.
-    api_key: String,
-}
 
 /// A person as they see themselves.
 #[derive(Serialize, ToSchema)]
@@ -61,50 +38,6 @@ pub(crate) struct Profile {
     operator: bool,
     email_verified_at: Option<String>,
     created_at: String,
-}
-
-/// An e-mail address by its form.
-#[derive(Validate)]
-struct Address<'a> {
-    #[garde(email, length(max = 254))]
-    email: &'a str,
-}
-
-pub(crate) fn check_sign_up(checks: &mut Checks, email: &str, password: &SecretString) {
-    use secrecy::ExposeSecret;
-    let known = (Address { email }).validate().is_ok();
-    checks.check(known, "email", "expected an e-mail address");
-    checks.length(password.expose_secret(), PASSWORD, "password");
-}
-
-/// Signs up: an account of the free tier, its first user and their first key.
-#[utoipa::path(post, path = "/v1/users", tag = "users", request_body = SignUp,
-    responses((status = 201, body = SignedUp)))]
-pub(crate) async fn sign_up(
-    State(app): State<Arc<App>>,
-    client: Client,
-    Json(body): Json<SignUp>,
-) -> Result<(StatusCode, Answer<SignedUp>)> {
-    let started = Instant::now();
-    let mut checks = Checks::default();
-    check_sign_up(&mut checks, body.email.trim(), &body.password);
-    checks.length(&body.name, (0, 200), "name");
-    checks.done()?;
-    limit_address(&app, client)?;
-    let new = NewUser { email: body.email.trim().to_owned(), password: body.password, name: body.name };
-    let signed = app.catalogue.sign_up(new).await?;
-    app.metrics.user_created.inc();
-    app.metrics.user_creation.observe(started.elapsed().as_secs_f64());
-    let User { id, account, email, name, .. } = signed.user;
-    let shown = SignedUp {
-        id: id.to_string(),
-        account_id: account.to_string(),
-        email,
-        name,
-        subscription_tier: signed.tier,
-        api_key: signed.api_key,
-    };
-    Ok((StatusCode::CREATED, Answer(shown)))
 }
 
 /// Signing up and in takes tens of milliseconds of a core each: so many from one address.
@@ -266,10 +199,15 @@ fn check_origins(origins: &[String], checks: &mut Checks) -> Vec<String> {
 }
 
 /// The account's keys, newest first.
-#[utoipa::path(get, path = "/v1/users/me/api-keys", tag = "users", responses((status = 200, body = Listed<ShownKey>)))]
-pub(crate) async fn keys(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Listed<ShownKey>>> {
-    let keys = app.catalogue.api_keys(caller.account).await?;
-    Ok(Answer(Listed::whole(keys.into_iter().map(|key| shown(key, None)).collect())))
+#[utoipa::path(get, path = "/v1/users/me/api-keys", tag = "users", params(ListParameters),
+    responses((status = 200, body = Listed<ShownKey>)))]
+pub(crate) async fn keys(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    List(page, _): List,
+) -> Result<Answer<Listed<ShownKey>>> {
+    let keys = app.catalogue.api_keys(caller.account, &page).await?;
+    Ok(Answer(Listed::of(keys, |key| shown(key, None))))
 }
 
 /// Revokes a key, at once here and within five seconds everywhere.

@@ -145,7 +145,13 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &'static str) -> Answer {
-        Answer { status, content_type: String::new(), retry_after: None, body: body.as_bytes().into() }
+        Answer {
+            status,
+            content_type: String::new(),
+            retry_after: None,
+            truncated: false,
+            body: body.as_bytes().into(),
+        }
     }
 
     #[test]

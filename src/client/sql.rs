@@ -13,6 +13,9 @@ pub(super) async fn run(connection: &Connection, sql: &str, format: RowFormat) -
     good(&answer)?;
     if format != RowFormat::Table {
         show::bytes(&answer.body);
+        if answer.truncated {
+            show::error_line("there are more rows than were answered: narrow the query, or read it in parts");
+        }
         return Ok(());
     }
     let body = body_of(&answer)?;

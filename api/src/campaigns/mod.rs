@@ -28,7 +28,7 @@ pub(crate) use self::transitions::{
     __path_cancel, __path_complete, __path_launch, __path_pause, __path_resume, cancel, complete, launch, pause, resume,
 };
 use crate::App;
-use crate::extract::{Checks, Json, ListParameters, Listed, Path, Query, id};
+use crate::extract::{Checks, Json, List, ListParameters, Listed, Path, id};
 use crate::identity::{Caller, Scope};
 use crate::problem::{Code, Problem, Result};
 
@@ -88,6 +88,7 @@ pub(crate) async fn create(
 
 /// What narrows a list of campaigns.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
     /// In this state.
     state: Option<String>,
@@ -103,14 +104,13 @@ pub(crate) struct Filter {
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     scope: Scope,
-    Query(page): Query<ListParameters>,
-    Query(filter): Query<Filter>,
+    List(page, filter): List<Filter>,
 ) -> Result<Answer<Listed<ShownCampaign>>> {
     let state = filter.state.map(|word| serde_json::from_value::<CampaignState>(Value::String(word)));
     let state = state.transpose().map_err(|_| Problem::field("state", "expected a state such as active"))?;
     let podcast = filter.podcast_id.map(|text| id::<PodcastId>(&text, "podcast")).transpose()?;
     let filter = CampaignFilter { state, podcast, q: filter.q };
-    let campaigns = app.catalogue.campaigns(scope.account(), &filter, &page.paging()?).await?;
+    let campaigns = app.catalogue.campaigns(scope.account(), &filter, &page).await?;
     Ok(Answer(Listed::of(campaigns, ShownCampaign::from)))
 }
 

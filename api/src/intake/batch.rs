@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::App;
 use crate::encoders::Encoders;
-use crate::problem::Result;
+use crate::problem::{Code, Result};
 
 /// Bytes of one append: several of them leave room for others in between, and the log takes four times as many.
 const APPEND_BYTES: usize = 4 << 20;
@@ -28,7 +28,7 @@ const MAX_DETAIL: usize = 200;
 pub(crate) struct Rejected {
     /// Its place in the body, from 0; lines that are blank don't count.
     pub(crate) index: usize,
-    /// `malformed`, `invalid_fields` or `month_closed`.
+    /// `malformed_body`, `invalid_fields` or `month_closed`.
     pub(crate) code: &'static str,
     /// What is expected.
     pub(crate) detail: String,
@@ -53,12 +53,18 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A record that can't be read.
     pub(crate) fn malformed(error: &impl ToString) -> Self {
-        Self { code: "malformed", detail: error.to_string() }
+        Self { code: Code::MalformedBody.as_str(), detail: error.to_string() }
+    }
+
+    /// A record that is no JSON, or whose fields are of other types or missing.
+    pub(crate) fn unread(error: &serde_json::Error) -> Self {
+        let code = if error.is_data() { Code::InvalidFields } else { Code::MalformedBody };
+        Self { code: code.as_str(), detail: error.to_string() }
     }
 
     /// A field that does not fit.
     pub(crate) fn invalid(field: &str, expected: &str) -> Self {
-        Self { code: "invalid_fields", detail: format!("{field}: {expected}") }
+        Self { code: Code::InvalidFields.as_str(), detail: format!("{field}: {expected}") }
     }
 
     /// The key of the record's month has been destroyed, so its listener can't be told any more: the

@@ -131,7 +131,7 @@ impl Post {
         let text = std::str::from_utf8(&bytes).map_err(not_utf8)?;
         let mut batch = Batch::new(Topic::Conversions, self.account);
         for record in split(text, self.format, &["events", "data"])? {
-            let read = serde_json::from_str(record).map_err(|error| Failure::One(Refusal::malformed(&error)));
+            let read = serde_json::from_str(record).map_err(|error| Failure::One(Refusal::unread(&error)));
             let conversion = one(read.and_then(|raw| self.conversion(raw)))?;
             let keyed = conversion.map(|conversion| (Bytes::from(conversion.event_id.clone()), conversion));
             batch.add(&app.encoders, keyed)?;

@@ -106,7 +106,7 @@ impl Post {
         }
         let mut batch = Batch::new(Topic::AppEvents, self.account);
         for record in records {
-            let read = serde_json::from_str(record).map_err(|error| Refusal::malformed(&error));
+            let read = serde_json::from_str(record).map_err(|error| Refusal::unread(&error));
             let event = read.and_then(|raw| self.event(raw));
             batch.add(&app.encoders, event.map(|event| (Bytes::from(event.user.clone()), event)))?;
         }

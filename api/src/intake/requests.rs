@@ -78,6 +78,7 @@ pub(crate) struct RawAd {
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// The podcast of records that name none; required for an access log.
     podcast_id: Option<String>,
@@ -138,7 +139,7 @@ impl Post {
         let mut batch = Batch::new(Topic::ListenerRequests, self.account);
         let mut keys = PodcastKeys::default();
         for record in split(text, self.format, &[])? {
-            let read = serde_json::from_str(record).map_err(|error| Refusal::malformed(&error));
+            let read = serde_json::from_str(record).map_err(|error| Refusal::unread(&error));
             let seen = read.and_then(|raw| check(raw, self.podcast));
             let record = seen.map_err(Failure::One).and_then(|seen| {
                 let key = keys.of(seen.podcast);

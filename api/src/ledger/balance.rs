@@ -40,6 +40,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// `listener-requests`, `conversions` or `app-events`; all if not given.
     topic: Option<String>,

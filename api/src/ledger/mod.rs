@@ -28,6 +28,7 @@ const MAX_ID: usize = 1_024;
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// The id of the event.
     event_id: Option<String>,

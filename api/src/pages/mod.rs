@@ -41,6 +41,7 @@ const CHART_DAYS: i64 = 30;
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// The campaign to show; the newest that runs if not given.
     campaign: Option<String>,

@@ -17,12 +17,12 @@ use castback_rules::window::Window;
 use castback_schemas::time::{DAY, HOUR, MINUTE};
 use castback_schemas::{AccountId, Micros, Money};
 use http::HeaderMap;
-use http::header::ACCEPT;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::IntoParams;
 
 use crate::App;
+use crate::accept::preferred;
 use crate::extract::{Path, Query, id};
 use crate::figures::{Figures, Heard, Question, credited};
 use crate::identity::Scope;
@@ -51,6 +51,7 @@ pub(crate) const HEARD: [(&str, Heard); 4] = [
 
 /// The parameters.
 #[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// `5m`, `1h`, `24h`, `7d` or `flight`.
     period: Option<String>,
@@ -130,8 +131,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response> {
     let asked = Asked::of(&app, scope.one()?, (&campaign, &parameters)).await?;
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("text/event-stream") {
+    if preferred(&headers, "application/json", &["text/event-stream"]) == "text/event-stream" {
         return stream::stream(app, asked);
     }
     Ok(Answer(asked.read(&app).await?).into_response())

@@ -74,6 +74,7 @@ const STEPS: [(&str, i64); 7] = [
 
 /// The parameters.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// `impressions`, `downloads`, `visits`, `leads`, `conversions`, `revenue`, `spend`, `roas`, `roi` or `cpa`.
     metric: Option<String>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use castback_catalogue::campaigns::CampaignFilter;
 use castback_catalogue::page::MAX_LIMIT;
+use castback_catalogue::reports::ReportFilter;
 use castback_catalogue::{Catalogue, Paging};
 use castback_schemas::AccountId;
 use castback_schemas::campaign::PriceModel;
@@ -159,7 +160,7 @@ async fn episodes(catalogue: &Catalogue, account: AccountId) -> Result<Vec<Row>>
 }
 
 async fn reports(catalogue: &Catalogue, account: AccountId) -> Result<Vec<Row>> {
-    let all = every!(paging => catalogue.reports(account, &paging).await?);
+    let all = every!(paging => catalogue.reports(account, &ReportFilter::default(), &paging).await?);
     let row = |report: castback_catalogue::reports::Report| {
         vec![
             account.into(),

@@ -16,14 +16,14 @@ pub(crate) fn range(given: (Option<&str>, Option<&str>), usual: (Micros, Micros)
     if from < to { Ok((from, to)) } else { Err(Problem::field("to", "expected a time after from")) }
 }
 
-/// One word of a closed list; the first stands for none.
+/// One word of a closed list; the first stands for none, and may be empty if no word says the same.
 pub(crate) fn word<T: Copy>(given: Option<&str>, field: &str, words: &[(&str, T)]) -> Result<T> {
     let found = match given {
         None => words.first(),
-        Some(given) => words.iter().find(|(word, _)| *word == given),
+        Some(given) => words.iter().find(|(word, _)| *word == given && !given.is_empty()),
     };
     found.map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).filter(|word| !word.is_empty()).collect();
         Problem::field(field, format!("expected one of {}", words.join(", ")))
     })
 }
@@ -48,5 +48,11 @@ mod tests {
         assert_eq!(word(None, "model", &words).unwrap(), 1);
         assert_eq!(word(Some("first"), "model", &words).unwrap(), 2);
         assert!(word(Some("best"), "model", &words).is_err());
+        let usual = [("", 2), ("last", 1), ("first", 2)];
+        assert_eq!(word(None, "model", &usual).unwrap(), 2);
+        for none in ["", "best"] {
+            let refused = word(Some(none), "model", &usual).unwrap_err();
+            assert_eq!(refused.errors()[0].detail, "expected one of last, first");
+        }
     }
 }

@@ -24,6 +24,7 @@ const MAX_TEXT: usize = 256;
 
 /// The parameters of a pixel.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
     /// The campaign.
     c: Option<String>,

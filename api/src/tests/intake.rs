@@ -90,16 +90,16 @@ async fn the_bad_are_named_and_the_good_go_on() {
     let account = bench.sign_up("ada").await;
     let podcast = account.podcast("one").await;
     let spoilers: Vec<(&str, &str, Value)> = vec![
-        ("status", "malformed", json!("two hundred")),
+        ("status", "invalid_fields", json!("two hundred")),
         ("status", "invalid_fields", json!(99)),
-        ("occurred_at", "malformed", json!("yesterday")),
+        ("occurred_at", "invalid_fields", json!("yesterday")),
         ("occurred_at", "invalid_fields", json!("1999-12-31T23:59:59Z")),
-        ("bytes_sent", "malformed", json!(-1)),
+        ("bytes_sent", "invalid_fields", json!(-1)),
         ("bytes_sent", "invalid_fields", json!(u64::MAX)),
-        ("ip", "malformed", json!("300.1.2.3")),
+        ("ip", "invalid_fields", json!("300.1.2.3")),
         ("id", "invalid_fields", json!("")),
-        ("id", "malformed", json!(null)),
-        ("podcast_id", "malformed", json!("no id")),
+        ("id", "invalid_fields", json!(null)),
+        ("podcast_id", "invalid_fields", json!("no id")),
         ("podcast_id", "invalid_fields", json!(null)),
         ("user_agent", "invalid_fields", json!("x".repeat(9_000))),
         ("ads", "invalid_fields", json!([{"placement_id": "a", "from_byte": 9, "to_byte": 9}])),
@@ -122,7 +122,11 @@ async fn the_bad_are_named_and_the_good_go_on() {
     assert_eq!((&all_bad["accepted"], all_bad["rejected"].as_array().unwrap().len()), (&json!(0), 2));
     let doubled = format!("[{}]", record(&podcast, "z").to_string().replacen('{', "{\"id\":\"q\",", 1));
     let doubled = account.call("POST /v1/listener-requests", &[JSON], doubled).await.is(202).json();
-    assert_eq!(doubled["rejected"][0]["code"], "malformed", "a name twice: {doubled}");
+    assert_eq!(doubled["rejected"][0]["code"], "invalid_fields", "a name twice: {doubled}");
+    let ndjson = [("content-type", "application/x-ndjson")];
+    let cut = account.call("POST /v1/listener-requests", &ndjson, "{\"id\": \n[]\n").await.is(202).json();
+    let codes: Vec<_> = cut["rejected"].as_array().unwrap().iter().map(|one| &one["code"]).collect();
+    assert_eq!(codes, ["malformed_body", "invalid_fields"], "{cut}");
 }
 
 #[tokio::test]

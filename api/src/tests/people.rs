@@ -70,6 +70,11 @@ async fn a_revoked_key_is_refused_at_once() {
     let listed = account.get("/v1/users/me/api-keys").await.is(200);
     assert_eq!(listed.json()["items"].as_array().unwrap().len(), 2);
     assert!(!listed.text().contains("cb_"), "{}", listed.text());
+    let first = account.get("/v1/users/me/api-keys?limit=1").await.is(200).json();
+    let path = format!("/v1/users/me/api-keys?limit=1&cursor={}", first["next_cursor"].as_str().unwrap());
+    let last = account.get(&path).await.is(200).json();
+    assert_eq!((&first["items"][0], &last["items"][0]), (&listed.json()["items"][0], &listed.json()["items"][1]));
+    assert_eq!((first["items"].as_array().unwrap().len(), &last["next_cursor"]), (1, &serde_json::Value::Null));
     account.delete(&format!("/v1/users/me/api-keys/{}", made["id"].as_str().unwrap())).await.is(204);
     read().await.refused(401, "unauthenticated");
     account.get("/v1/podcasts").await.is(200);

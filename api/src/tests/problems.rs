@@ -17,12 +17,35 @@ async fn what_is_not_there_and_what_can_not_be_read() {
         .call("POST /v1/podcasts", &[("content-type", "text/plain")], "x")
         .await
         .refused(415, "unsupported_media_type");
-    account.post("/v1/podcasts", &json!({"feed_url": 7})).await.refused(422, "invalid_fields");
-    account.get("/v1/podcasts?limit=many").await.refused(422, "invalid_fields");
+    for body in [json!({"feed_url": 7}), json!({})] {
+        let refused = account.post("/v1/podcasts", &body).await.refused(422, "invalid_fields").json();
+        assert_eq!(refused["errors"][0]["field"], "feed_url", "{refused}");
+    }
+    let many = account.get("/v1/podcasts?limit=many").await.refused(422, "invalid_fields").json();
+    assert_eq!(many["errors"][0]["field"], "limit", "{many}");
     account.get("/v1/podcasts?limit=0").await.refused(422, "invalid_fields");
     account.get("/v1/podcasts?cursor=nonsense").await.refused(422, "invalid_fields");
     account.get("/v1/campaigns?state=lost").await.refused(422, "invalid_fields");
     account.get("/v1/campaigns?sort=name").await.refused(422, "invalid_fields");
+    let lists = [
+        "/v1/podcasts",
+        "/v1/campaigns",
+        "/v1/reports",
+        "/v1/conversions",
+        "/v1/dead-letters",
+        "/v1/users/me/api-keys",
+    ];
+    for list in lists {
+        account.get(&format!("{list}?limit=1&sort=-created_at")).await.is(200);
+        for (field, value) in [("limit", "0"), ("sort", "name"), ("colour", "red")] {
+            let path = format!("{list}?{field}={value}");
+            let refused = account.get(&path).await.refused(422, "invalid_fields").json();
+            assert_eq!(refused["errors"][0]["field"], field, "{path}: {refused}");
+        }
+    }
+    let unknown = account.get("/v1/reports?status=failed").await.refused(422, "invalid_fields").json();
+    let detail = "expected one of account, limit, cursor, sort, state, kind, campaign_id";
+    assert_eq!(unknown["errors"][0], json!({"field": "status", "detail": detail}));
     let large = json!({"feed_url": "x".repeat(300 * 1024)});
     account.post("/v1/podcasts", &large).await.refused(413, "too_large");
 }
@@ -133,6 +156,38 @@ async fn every_answer_has_an_id_and_a_caller_may_bring_one() {
     let forged = bench.call("GET /healthz", &[("x-request-id", "a b\tc")], "").await;
     assert_eq!(forged.header("x-request-id").len(), 36);
     assert_eq!(forged.header("x-content-type-options"), "nosniff");
+}
+
+#[tokio::test]
+async fn the_contract_says_who_may_call_and_how_it_refuses() {
+    let bench = Bench::new().await;
+    let document = bench.call("GET /openapi.json", &[], "").await.is(200).json();
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| name.len() <= 6) {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().unwrap();
+                let place = if path.contains(&format!("{{{name}}}")) { "path" } else { "query" };
+                assert_eq!(parameter["in"], place, "{method} {path}: {name}");
+            }
+            if path.starts_with("/v1/") {
+                let line = format!("{} {}", method.to_uppercase(), path.replace(['{', '}'], ""));
+                let status = bench.call(&line, &[], "").await.status;
+                assert_eq!(status == 401, operation.get("security").is_some(), "{line}: {status}");
+                assert_eq!(operation["responses"]["default"]["$ref"], "#/components/responses/Problem", "{line}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 40, "only {asked} operations");
+    let body = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(body["properties"]["events"]["items"]["$ref"], "#/components/schemas/RawEvent", "{body}");
+    for name in ["Problem", "RawEvent", "RawRequest", "RawConversion"] {
+        assert!(document["components"]["schemas"][name].is_object(), "no schema {name}");
+    }
+    for name in ["key", "session"] {
+        assert!(document["components"]["securitySchemes"][name].is_object(), "no scheme {name}");
+    }
 }
 
 #[tokio::test]

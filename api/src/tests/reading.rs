@@ -308,7 +308,15 @@ async fn conversions_come_page_by_page_with_their_credit() {
     paged(&account, &format!("/v1/conversions?campaign_id={}&", play.campaign), 4).await;
     let visits = account.get("/v1/conversions?event_type=visit").await.is(200).json();
     assert_eq!(visits["items"][0]["credits"].as_array().unwrap().len(), 4, "{visits}");
-    account.get("/v1/conversions?cursor=x").await.refused(422, "invalid_fields");
+    for unread in ["cursor=x", "cursor=1.2", "cursor=1.2.'", "sort=value", "limit=0", "state=counted"] {
+        account.get(&format!("/v1/conversions?{unread}")).await.refused(422, "invalid_fields");
+    }
+    let (own, operator) = (account.get("/v1/conversions").await.is(200).json(), bench.operator().await);
+    assert_eq!(own["items"][0]["account_id"], account.id);
+    for path in ["/v1/conversions?account=all".to_owned(), format!("/v1/conversions?account={}", account.id)] {
+        assert_eq!(operator.get(&path).await.is(200).json()["items"], own["items"], "{path}");
+    }
+    paged(&operator, &format!("/v1/conversions?account=all&campaign_id={}&", play.campaign), 4).await;
     assert!(NAME.starts_with('='), "the name is one that a spreadsheet would run");
 }
 

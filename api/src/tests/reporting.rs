@@ -243,6 +243,9 @@ async fn method_agents_and_tables() {
     account.get("/v1/topics/app-events/records").await.refused(403, "forbidden");
     account.get("/v1/topics/no-such-topic/records").await.refused(404, "not_found");
     let operator = bench.operator().await;
+    let slotless = operator.get("/v1/topics/app-events/records?from=0").await.refused(422, "invalid_fields").json();
+    assert_eq!(slotless["errors"][0]["field"], "from", "{slotless}");
+    operator.get("/v1/topics/app-events/records?slot=99&from=0").await.refused(422, "invalid_fields");
     bench.app.catalogue.start_agent_run("poll_feeds").await.unwrap();
     assert_eq!(operator.get("/v1/agents").await.is(200).json()["items"][0]["agent"], "poll_feeds");
     let tables = account.get("/v1/sql/tables").await.is(200).json();
@@ -254,4 +257,9 @@ async fn method_agents_and_tables() {
     // No worker can be started here: the caller is told, and nothing else happens.
     account.post("/v1/sql", &json!({"sql": "SELECT 1"})).await.refused(413, "too_large");
     account.post("/v1/sql", &json!({"sql": "x".repeat(70_000)})).await.refused(413, "too_large");
+    for commit in [-1, 1_000_000] {
+        let wanted = json!({"sql": "SELECT 1", "as_of": commit});
+        let refused = account.post("/v1/sql", &wanted).await.refused(422, "invalid_fields").json();
+        assert_eq!(refused["errors"][0]["field"], "as_of", "{refused}");
+    }
 }

@@ -89,7 +89,16 @@ async fn only_an_operator_names_another_account() {
     }
     let campaigns = operator.get("/v1/campaigns?account=all&q=of+one").await.is(200).json();
     assert_eq!(campaigns["items"].as_array().unwrap().len(), 2, "{campaigns}");
-    operator.get("/v1/reports?account=all").await.refused(422, "invalid_fields");
+    let wanted = json!({"kind": "downloads", "from": "2026-11-18", "to": "2026-11-28"});
+    for account in [&owner, &other] {
+        account.post("/v1/reports", &wanted).await.is(202);
+    }
+    let reports = operator.get("/v1/reports?account=all").await.is(200).json();
+    assert_eq!(reports["items"].as_array().unwrap().len(), 2, "{reports}");
+    assert_eq!(operator.get("/v1/conversions?account=all").await.is(200).json()["items"], json!([]));
+    for path in ["/v1/reports", "/v1/conversions"] {
+        other.get(&format!("{path}?account=all")).await.refused(403, "forbidden");
+    }
     let write = operator.delete(&format!("/v1/podcasts/{podcast}?account={}", owner.id)).await;
     write.refused(404, "not_found");
 }

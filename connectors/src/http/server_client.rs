@@ -21,6 +21,8 @@ const CALL_DEADLINE: Duration = Duration::from_mins(1);
 /// Largest answer that is read: a report or the rows of a query are far smaller.
 const MAX_ANSWER: usize = 512 * 1024 * 1024;
 
+const TRUNCATED: HeaderName = HeaderName::from_static("castback-truncated");
+
 /// Why a call got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -55,6 +57,8 @@ pub struct Answer {
     pub content_type: String,
     /// `Retry-After` in seconds, if it was given so.
     pub retry_after: Option<u64>,
+    /// Whether there are more rows than were answered (`Castback-Truncated`).
+    pub truncated: bool,
     /// The whole body.
     pub body: Bytes,
 }
@@ -171,6 +175,7 @@ impl Streamed {
             status: self.response.status().as_u16(),
             content_type: text(CONTENT_TYPE).unwrap_or_default().to_owned(),
             retry_after: text(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()),
+            truncated: text(TRUNCATED) == Some("true"),
             body: Bytes::new(),
         }
     }

@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use crate::Catalogue;
 use crate::db::Tx;
 use crate::error::{CatalogueError, Result};
+use crate::page::{Page, Paging};
 use crate::people::found;
 use crate::secret::token_hash;
 use crate::stored::{column, document, json, parsed};
@@ -117,15 +118,21 @@ impl Catalogue {
     }
 
     /// The keys of an account, newest first.
-    pub async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>> {
+    pub async fn api_keys(&self, account: AccountId, paging: &Paging) -> Result<Page<ApiKey>> {
+        let start = paging.start()?;
         let rows = sqlx::query(
             "SELECT api_key_id, user_id, kind, origins, label, created_at, revoked_at FROM api_keys \
-             WHERE account_id = $1 ORDER BY created_at DESC, api_key_id DESC",
+             WHERE account_id = $1 AND (created_at, api_key_id) < ($2, $3) \
+             ORDER BY created_at DESC, api_key_id DESC LIMIT $4",
         )
         .bind(account.to_string())
+        .bind(start.created_at)
+        .bind(start.id)
+        .bind(start.rows)
         .fetch_all(self.db.reads())
         .await?;
-        rows.iter().map(api_key).collect()
+        let items = rows.iter().map(api_key).collect::<Result<Vec<_>>>()?;
+        Ok(paging.page(items, |key| (key.created_at, key.id.to_string())))
     }
 
     /// Revokes a key of an account. Revoking twice is no error.

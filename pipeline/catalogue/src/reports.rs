@@ -97,6 +97,17 @@ pub struct Report {
     pub finished_at: Option<Micros>,
 }
 
+/// Which reports a list holds; what is none does not narrow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReportFilter {
+    /// As far as this.
+    pub state: Option<ReportState>,
+    /// About this.
+    pub kind: Option<ReportKind>,
+    /// About this campaign.
+    pub campaign: Option<CampaignId>,
+}
+
 const COLUMNS: &str = "report_id, account_id, user_id, kind, campaign_id, range_from, range_to, state, progress, files, \
      failure, created_at, finished_at";
 
@@ -155,18 +166,28 @@ impl Catalogue {
         report_of(&row)
     }
 
-    /// The reports of an account.
-    pub async fn reports(&self, account: AccountId, paging: &Paging) -> Result<Page<Report>> {
-        let start = paging.start()?;
+    /// The reports of an account, or of all.
+    pub async fn reports(
+        &self,
+        account: impl Into<Option<AccountId>>,
+        filter: &ReportFilter,
+        paging: &Paging,
+    ) -> Result<Page<Report>> {
+        let (account, start) = (account.into(), paging.start()?);
+        let of_account = if account.is_some() { "account_id = $1" } else { "CAST($1 AS TEXT) IS NULL" };
         let sql = format!(
-            "SELECT {COLUMNS} FROM reports WHERE account_id = $1 AND (created_at, report_id) < ($2, $3) \
+            "SELECT {COLUMNS} FROM reports WHERE {of_account} AND (created_at, report_id) < ($2, $3) \
+             AND ($5 IS NULL OR state = $5) AND ($6 IS NULL OR kind = $6) AND ($7 IS NULL OR campaign_id = $7) \
              ORDER BY created_at DESC, report_id DESC LIMIT $4"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(account.to_string())
+            .bind(account.map(|account| account.to_string()))
             .bind(start.created_at)
             .bind(start.id)
             .bind(start.rows)
+            .bind(filter.state.map(ReportState::as_str))
+            .bind(filter.kind.map(ReportKind::as_str))
+            .bind(filter.campaign.map(|campaign| campaign.to_string()))
             .fetch_all(self.db.reads())
             .await?;
         let items = rows.iter().map(report_of).collect::<Result<Vec<_>>>()?;

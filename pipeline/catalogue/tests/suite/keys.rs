@@ -1,5 +1,6 @@
 //! API keys and keys of keyed hashes.
 
+use castback_catalogue::Paging;
 use castback_catalogue::hash_keys::{KEY_LIFE, MonthKey};
 use castback_catalogue::keys::{Credential, KeyKind, NewKey};
 use castback_schemas::time::DAY;
@@ -14,11 +15,11 @@ on_every_database! {
         let new = NewKey { kind: KeyKind::Secret, label: "laptop".to_owned() };
         let (shown, key) = catalogue.create_api_key(user.account, user.id, new).await.unwrap();
         assert_eq!(catalogue.authenticate(&key).await.unwrap().unwrap().credential, Credential::Key(shown.id, KeyKind::Secret));
-        assert_eq!(catalogue.api_keys(user.account).await.unwrap()[0], shown);
+        assert_eq!(catalogue.api_keys(user.account, &Paging::default()).await.unwrap().items[0], shown);
         catalogue.revoke_api_key(user.account, shown.id).await.unwrap();
         catalogue.revoke_api_key(user.account, shown.id).await.unwrap();
         assert_eq!(catalogue.authenticate(&key).await.unwrap(), None);
-        assert!(catalogue.api_keys(user.account).await.unwrap()[0].revoked_at.is_some());
+        assert!(catalogue.api_keys(user.account, &Paging::default()).await.unwrap().items[0].revoked_at.is_some());
         for wrong in ["", "cb_", "cb_pub_", "Bearer", &key[1..]] {
             assert_eq!(catalogue.authenticate(wrong).await.unwrap(), None, "{wrong}");
         }

@@ -1,11 +1,12 @@
 //! Report jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use castback_catalogue::CatalogueError;
 use castback_catalogue::page::Paging;
-use castback_catalogue::reports::{MAX_ATTEMPTS, NewReport, ReportKind, ReportState};
+use castback_catalogue::reports::{MAX_ATTEMPTS, NewReport, ReportFilter, ReportKind, ReportState};
 use castback_schemas::Micros;
+use castback_schemas::id::AccountId;
 use castback_schemas::time::DAY;
 
 use crate::harness::NOON;
@@ -39,7 +40,28 @@ on_every_database! {
         catalogue.finish_report(queued.id, "a", &files).await.unwrap();
         let ready = catalogue.report(account, queued.id).await.unwrap();
         assert_eq!((ready.state, ready.progress, &ready.files), (ReportState::Ready, 100, &files));
-        assert_eq!(catalogue.reports(account, &Paging::default()).await.unwrap().items, [ready]);
+        assert_eq!(catalogue.reports(account, &ReportFilter::default(), &Paging::default()).await.unwrap().items, [ready]);
+    }
+
+    async fn reports_are_listed_by_what_they_are(house) {
+        let catalogue = &house.catalogue;
+        let (ada, bob) = (house.account("ada").await, house.account("bob").await);
+        let first = catalogue.create_report(ada, downloads(None)).await.unwrap().id;
+        let second = catalogue.create_report(bob, downloads(None)).await.unwrap().id;
+        catalogue.claim_report("a").await.unwrap().unwrap();
+        let listed = async |account: Option<AccountId>, filter: ReportFilter| {
+            let page = catalogue.reports(account, &filter, &Paging::default()).await.unwrap();
+            page.items.into_iter().map(|report| report.id).collect::<BTreeSet<_>>()
+        };
+        let of = |state| ReportFilter { state: Some(state), ..ReportFilter::default() };
+        assert_eq!(listed(None, ReportFilter::default()).await, BTreeSet::from([first, second]));
+        assert_eq!(listed(Some(bob), ReportFilter::default()).await, BTreeSet::from([second]));
+        assert_eq!(listed(None, of(ReportState::Running)).await.len(), 1);
+        assert!(listed(None, of(ReportState::Failed)).await.is_empty());
+        let roi = ReportFilter { kind: Some(ReportKind::Roi), ..ReportFilter::default() };
+        assert!(listed(Some(ada), roi).await.is_empty());
+        let kind = ReportFilter { kind: Some(ReportKind::Downloads), ..ReportFilter::default() };
+        assert_eq!(listed(Some(ada), kind).await, BTreeSet::from([first]));
     }
 
     async fn a_report_that_kills_its_workers_is_given_up(house) {

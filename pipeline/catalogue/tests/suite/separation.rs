@@ -5,7 +5,7 @@ use castback_catalogue::campaigns::CampaignFilter;
 use castback_catalogue::keys::{KeyKind, NewKey};
 use castback_catalogue::page::Paging;
 use castback_catalogue::podcasts::DownloadWindow;
-use castback_catalogue::reports::{NewReport, ReportKind};
+use castback_catalogue::reports::{NewReport, ReportFilter, ReportKind};
 use castback_catalogue::transitions::Transition;
 use castback_schemas::campaign::{Attribution, CampaignTerms};
 
@@ -43,7 +43,7 @@ on_every_database! {
         catalogue.apply_poll(ada.account, podcast, poll(vec![episode("1", "One")])).await.unwrap();
         let campaign = catalogue.create_campaign(ada.account, terms("a")).await.unwrap().id;
         let report = catalogue.create_report(ada.account, roi(campaign)).await.unwrap().id;
-        let key = catalogue.api_keys(ada.account).await.unwrap()[0].id;
+        let key = catalogue.api_keys(ada.account, &Paging::default()).await.unwrap().items[0].id;
         let changes = catalogue.directory_since(0).await.unwrap().change;
         let on_podcast = CampaignTerms { podcast_ids: vec![podcast], ..terms("b") };
         let new_key = NewKey { kind: KeyKind::Secret, label: String::new() };
@@ -75,9 +75,9 @@ on_every_database! {
         let paging = Paging::default();
         assert!(catalogue.podcasts(bob, &paging).await.unwrap().items.is_empty());
         assert!(catalogue.campaigns(bob, &CampaignFilter::default(), &paging).await.unwrap().items.is_empty());
-        assert!(catalogue.reports(bob, &paging).await.unwrap().items.is_empty());
+        assert!(catalogue.reports(bob, &ReportFilter::default(), &paging).await.unwrap().items.is_empty());
         assert_eq!(catalogue.members(bob).await.unwrap().len(), 1);
-        assert_eq!(catalogue.api_keys(bob).await.unwrap().len(), 1);
+        assert_eq!(catalogue.api_keys(bob, &paging).await.unwrap().items.len(), 1);
         assert_eq!((catalogue.count_podcasts(bob).await.unwrap(), catalogue.count_running_campaigns(bob).await.unwrap()), (0, 0));
         assert_eq!(catalogue.directory_since(0).await.unwrap().change, changes, "and nothing was changed");
 

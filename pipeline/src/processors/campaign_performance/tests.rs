@@ -40,11 +40,12 @@ fn a_campaign_that_was_completed_early_delivers_no_more() {
         state: CampaignState::Completed,
         ..campaign(1, &json!({}))
     };
+    let draft = CampaignVersion { state: CampaignState::Draft, ..campaign(1, &json!({})) };
     let requests = [Request::new(0, at(MARCH, 9.0), 1), Request::new(1, at(MARCH, 11.0), 2)];
     for (versions, delivered) in [
         (vec![campaign(1, &json!({})), completed(10.0)], 1),
         // Launched when its flight was over: all of it counts.
-        (vec![completed(12.0)], 2),
+        (vec![draft, completed(12.0)], 2),
     ] {
         let mut bench = Bench::new(&versions);
         bench.requests(&requests);
