@@ -60,11 +60,7 @@ impl Readers {
         let idle = self.idle.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
         let mut reader = match take(idle, from) {
             Some(reader) => reader,
-            None => {
-                #[cfg(test)]
-                self.made.fetch_add(1, Ordering::Relaxed);
-                Reader::new(&self.options, topic, slot)?
-            }
+            None => self.make(topic, slot)?,
         };
         // After an error the reader is dropped: a new one starts clean.
         let records = reader.read(from, limits)?;
@@ -74,6 +70,12 @@ impl Readers {
         }
         self.sweep(now);
         Ok(records)
+    }
+
+    fn make(&self, topic: Topic, slot: Slot) -> Result<Reader, ReadError> {
+        #[cfg(test)]
+        self.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Reader::new(&self.options, topic, slot)?)
     }
 
     fn sweep(&self, now: Micros) {
