@@ -108,10 +108,8 @@ mod tests {
         // It takes seconds.
         let long =
             "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000000) SELECT COUNT(*) FROM n";
-        let begun = Instant::now();
         assert!(matches!(sqlx::query(long).fetch_all(reads()).await, Err(sqlx::Error::PoolTimedOut)));
         assert!(matches!(sqlx::query(long).fetch_optional(reads()).await, Err(sqlx::Error::PoolTimedOut)));
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
