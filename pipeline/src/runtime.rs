@@ -41,9 +41,9 @@ const RENEW: Duration = Duration::from_secs(3);
 /// How often free units are looked for, and requests to units.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a process that no longer says so counts as being at work, 5 s in microseconds: shorter than a lease, so that
-/// the others have a larger share when its units come free.
-const ATTENDANCE: i64 = 5 * castback_schemas::time::SECOND;
+/// How long a process that no longer says so counts as being at work, 3 s in microseconds: far shorter than a lease, so
+/// that the others have a larger share when its units come free.
+const ATTENDANCE: i64 = 3 * castback_schemas::time::SECOND;
 
 /// Requests to a unit that wait; more stay in the catalogue until there is room.
 const MAX_REQUESTS: usize = 16;
