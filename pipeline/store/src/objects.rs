@@ -223,16 +223,21 @@ mod tests {
         Objects::open(address.as_str()).unwrap()
     }
 
-    #[tokio::test]
-    async fn an_object_is_written_once_and_read_back_whole_or_in_part() {
-        let directory = tempfile::tempdir().unwrap();
-        let objects = objects(&directory);
+    /// What holds of every place that objects lie in.
+    pub(super) async fn put_once_and_read_back(objects: &Objects) {
         objects.put("commits/a", Bytes::from_static(b"0123456789")).await.unwrap();
         let again = objects.put("commits/a", Bytes::from_static(b"other")).await;
         assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
         assert_eq!(objects.get("commits/a").await.unwrap(), "0123456789");
         assert_eq!(objects.get_range("commits/a", 2..5).await.unwrap(), "234");
         assert!(objects.get_range("commits/a", 8..12).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_object_is_written_once_and_read_back_whole_or_in_part() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = objects(&directory);
+        put_once_and_read_back(&objects).await;
         assert_eq!(fs::read_dir(directory.path().join("commits")).unwrap().count(), 1, "no staging file is left");
     }
 

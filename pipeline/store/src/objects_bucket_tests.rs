@@ -113,12 +113,7 @@ async fn message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 async fn an_object_is_put_once_and_read_back_whole_or_in_part() {
     let (_folder, prefix) = prefix();
     let objects = objects(&prefix);
-    objects.put("commits/a", Bytes::from_static(b"0123456789")).await.unwrap();
-    let again = objects.put("commits/a", Bytes::from_static(b"other")).await;
-    assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
-    assert_eq!(objects.get("commits/a").await.unwrap(), "0123456789");
-    assert_eq!(objects.get_range("commits/a", 2..5).await.unwrap(), "234");
-    assert!(objects.get_range("commits/a", 8..12).await.is_err());
+    super::tests::put_once_and_read_back(&objects).await;
     assert!(matches!(objects.get("commits/none").await, Err(StoreError::Missing { .. })));
     let far = Micros(i64::MAX);
     assert_eq!(objects.written_before("commits", far).await.unwrap(), ["commits/a"]);

@@ -50,8 +50,12 @@ async fn series_are_mirrored_and_caught_up() {
     account.post_all("/v1/conversions", &conversions).await;
     let all = u64::try_from(records.len() + conversions.len()).expect("a count");
     account.settled(all).await;
-    let metrics = server.operator().get("/metrics").await.is(200).text();
-    assert!(metrics.contains("castback_mirror_lag_commits{series=\"campaign_performance\"}"), "{metrics}");
+    until("it is said that the mirror is behind", async || {
+        let metrics = server.operator().get("/metrics").await.is(200).text();
+        let lag = metrics.lines().find_map(|line| line.strip_prefix(LAG)?.trim().parse::<f64>().ok());
+        (lag? > 0.0).then_some(())
+    })
+    .await;
     let outage = std::env::var("CASTBACK_OUTAGE").map_or(5, |seconds| seconds.parse().expect("seconds"));
     tokio::time::sleep(Duration::from_secs(outage)).await;
     account.client.get("/readyz").await.is(200);
@@ -76,6 +80,9 @@ async fn mirrored(target: &SeriesServer, account: &Account) {
         .await;
     }
 }
+
+/// The gauge of one series.
+const LAG: &str = "castback_mirror_lag_commits{series=\"campaign_performance\"}";
 
 type Key = (Vec<String>, i64, String);
 
