@@ -267,13 +267,24 @@ impl Question {
         )
     }
 
-    /// Impressions by episode, the most heard first.
+    /// Impressions by episode, the most heard first. What is distinct is made so before it is counted: counting
+    /// distinct hashes by group takes ten times as long.
     pub(crate) fn by_episode(&self, most: usize) -> String {
+        let delivered = self.delivered();
+        let distinct = |of: &str| {
+            format!(
+                "(SELECT episode_id, count(*) AS {of}s FROM (SELECT DISTINCT episode_id, {of} FROM {delivered}) AS d \
+                 GROUP BY episode_id)"
+            )
+        };
         format!(
-            "SELECT episode_id, count(*) AS impressions, count(DISTINCT request_offset) AS downloads, \
-             count(DISTINCT listener) AS devices, count(DISTINCT household) AS households FROM {} \
-             GROUP BY episode_id ORDER BY impressions DESC, episode_id LIMIT {most}",
-            self.delivered()
+            "SELECT i.episode_id, impressions, request_offsets AS downloads, listeners AS devices, households FROM \
+             (SELECT episode_id, count(*) AS impressions FROM {delivered} GROUP BY episode_id) AS i \
+             JOIN {} AS r ON i.episode_id = r.episode_id JOIN {} AS l ON i.episode_id = l.episode_id \
+             JOIN {} AS h ON i.episode_id = h.episode_id ORDER BY impressions DESC, i.episode_id LIMIT {most}",
+            distinct("request_offset"),
+            distinct("listener"),
+            distinct("household"),
         )
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
 use arrow::compute::{FilterBuilder, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use castback_schemas::table::Table;
@@ -91,7 +91,7 @@ pub(crate) fn retain(batch: RecordBatch, keep: &[bool]) -> Result<RecordBatch> {
     if keep.iter().all(|keep| *keep) {
         return Ok(batch);
     }
-    let mask = keep.iter().map(|keep| Some(*keep)).collect();
+    let mask = BooleanArray::from(keep.to_vec());
     let filter = FilterBuilder::new(&mask).optimize().build();
     Ok(filter.filter_record_batch(&batch)?)
 }

@@ -24,6 +24,7 @@ mod harness;
 pub mod ledger;
 mod load;
 pub mod mirror;
+mod newest;
 pub mod object;
 mod objects;
 mod overlay;

@@ -10,7 +10,8 @@ use tokio::sync::OnceCell;
 
 use crate::columns::{COMMIT, conform, ints, retain, stored_schema};
 use crate::error::{Result, StoreError};
-use crate::overlay::{OVERLAID, Overlay, newest, topic_of, visible};
+use crate::newest::{Newest, Runs, shown};
+use crate::overlay::{OVERLAID, Overlay, topic_of, visible};
 use crate::scan::{Plan, ReadTask, Versions};
 use crate::segment::{self, Wanted};
 use crate::store::quarantine;
@@ -83,12 +84,7 @@ async fn bytes_of(plan: &Plan, piece: &Piece) -> Result<Bytes> {
     bytes.inspect_err(|error| quarantine(plan.scan.table, &piece.key, error))
 }
 
-fn each_batch(
-    piece: &Piece,
-    bytes: Bytes,
-    wanted: &Wanted<'_>,
-    each: &mut dyn FnMut(RecordBatch) -> Result<bool>,
-) -> Result<bool> {
+fn each_batch(piece: &Piece, bytes: Bytes, wanted: &Wanted<'_>, each: Each<'_>) -> Result<bool> {
     let Place::Segment { crc, .. } = piece.place else { return Ok(true) };
     let opened = segment::open(&piece.key, crc, bytes, wanted);
     for batch in opened.inspect_err(|error| quarantine(wanted.table, &piece.key, error))? {
@@ -121,17 +117,7 @@ impl Loaded {
         let give = &mut |batch: RecordBatch| given(&plan, batch).and_then(|batch| batch.map_or(Ok(true), &mut *give));
         let versioned = plan.scan.table.spec().kind == Kind::Versioned && plan.scan.versions == Versions::Current;
         if versioned {
-            let mut rows = Vec::new();
-            read_all(&task, bytes, &mut |batch| {
-                rows.push(batch);
-                Ok(true)
-            })?;
-            for batch in newest(rows, plan.scan.table)? {
-                if !give(batch)? {
-                    return Ok(());
-                }
-            }
-            return Ok(());
+            return newest_of(&task, bytes, give);
         }
         let overlay = task.verdicts.as_ref().and_then(|verdicts| verdicts.overlay.get()).and_then(Option::as_ref);
         read_all(&task, bytes, &mut |batch| {
@@ -151,31 +137,97 @@ fn given(plan: &Plan, batch: RecordBatch) -> Result<Option<RecordBatch>> {
     if batch.num_rows() == 0 { Ok(None) } else { conform(&batch, &plan.given, table).map(Some) }
 }
 
+/// The newest versions of a task's rows: the largest segment in its order, the rest beside it.
+fn newest_of(task: &ReadTask, bytes: Vec<Bytes>, give: &mut dyn FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
+    let table = task.plan.scan.table;
+    let largest = bytes.iter().enumerate().max_by_key(|(_, bytes)| bytes.len()).map(|(index, _)| index);
+    let (mut rows, mut younger_from, mut sorted) = (Vec::new(), 0, None);
+    for (index, (piece, bytes)) in task.segments.iter().zip(bytes).enumerate() {
+        if Some(index) == largest {
+            (younger_from, sorted) = (rows.len(), Some((piece, bytes)));
+        } else {
+            read_segment(task, piece, bytes, &mut |batch| remember(&mut rows, batch))?;
+        }
+    }
+    read_parts(task, &mut |batch| remember(&mut rows, batch))?;
+    let mut others = Newest::of(table, rows, younger_from)?;
+    if let Some((piece, bytes)) = sorted {
+        let mut runs = Runs::new(table);
+        let mut offer = |batch: RecordBatch| -> Result<bool> {
+            let batch = match &mut others {
+                Some(others) => others.not_newer(batch)?,
+                None => batch,
+            };
+            give(shown(batch)?)
+        };
+        let read = &mut |batch| {
+            for batch in runs.push(batch)? {
+                if !offer(batch)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        if !read_segment(task, piece, bytes, read)? {
+            return Ok(());
+        }
+        if let Some(last) = runs.last()
+            && !offer(last)?
+        {
+            return Ok(());
+        }
+    }
+    for batch in others.map_or_else(|| Ok(Vec::new()), Newest::rest)? {
+        if !give(batch)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn remember(rows: &mut Vec<RecordBatch>, batch: RecordBatch) -> Result<bool> {
+    rows.push(batch);
+    Ok(true)
+}
+
+/// Takes batches until it answers `false`.
+type Each<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<bool>;
+
 /// The visible rows of a task's pieces, with the columns that are read.
-fn read_all(task: &ReadTask, bytes: Vec<Bytes>, each: &mut dyn FnMut(RecordBatch) -> Result<bool>) -> Result<bool> {
+fn read_all(task: &ReadTask, bytes: Vec<Bytes>, each: Each<'_>) -> Result<bool> {
+    for (piece, bytes) in task.segments.iter().zip(bytes) {
+        if !read_segment(task, piece, bytes, each)? {
+            return Ok(false);
+        }
+    }
+    read_parts(task, each)
+}
+
+fn read_segment(task: &ReadTask, piece: &Piece, bytes: Bytes, each: Each<'_>) -> Result<bool> {
     let plan = &task.plan;
     let columns: Vec<&str> = plan.read.fields().iter().map(|field| field.name().as_str()).collect();
     let (table, account, revision) = (plan.scan.table, plan.account.as_deref(), plan.view.revision().0);
     let wanted = Wanted { table, columns: &columns, account, revision };
-    let mut pass = |batch: RecordBatch| -> Result<bool> {
-        let mut keep = visible(&batch, account, revision);
-        if let Some(event_id) = plan.scan.event_id.as_deref() {
-            only_event(&mut keep, &batch, event_id);
-        }
-        let rows = retain(batch, &keep)?;
-        if rows.num_rows() == 0 { Ok(true) } else { each(conform(&rows, &plan.read, table)?) }
-    };
-    for (piece, bytes) in task.segments.iter().zip(bytes) {
-        if !each_batch(piece, bytes, &wanted, &mut pass)? {
-            return Ok(false);
-        }
-    }
+    each_batch(piece, bytes, &wanted, &mut |batch| pass(plan, batch, each))
+}
+
+fn read_parts(task: &ReadTask, each: Each<'_>) -> Result<bool> {
     for part in &task.parts {
-        if !pass(part.clone())? {
+        if !pass(&task.plan, part.clone(), each)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Hands on what is visible of a batch.
+fn pass(plan: &Plan, batch: RecordBatch, each: Each<'_>) -> Result<bool> {
+    let mut keep = visible(&batch, plan.account.as_deref(), plan.view.revision().0);
+    if let Some(event_id) = plan.scan.event_id.as_deref() {
+        only_event(&mut keep, &batch, event_id);
+    }
+    let rows = retain(batch, &keep)?;
+    if rows.num_rows() == 0 { Ok(true) } else { each(conform(&rows, &plan.read, plan.scan.table)?) }
 }
 
 fn only_event(keep: &mut [bool], batch: &RecordBatch, event_id: &str) {

@@ -1,5 +1,4 @@
-//! Which version of a row holds: newest verdicts over immutable ledger rows, and the newest
-//! row per key of versioned tables.
+//! Which version of a ledger row holds: its newest verdict, laid over the immutable row.
 //!
 //! Ledger rows stay as they were first written, and every revised verdict is kept beside
 //! them for ever: compaction merges both and folds neither into the other. So `as_of=n` and
@@ -13,16 +12,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::Int64Type;
-use arrow::row::{RowConverter, Rows, SortField};
 use castback_schemas::Topic;
 use castback_schemas::table::Table;
 use hashbrown::HashMap;
 
-use crate::columns::{COMMIT, ints, retain};
-use crate::error::{Result, StoreError};
+use crate::columns::{COMMIT, ints};
+use crate::error::Result;
 
 /// The columns of a verdict that lie over a ledger row, where the ledger table has them.
 pub(crate) const OVERLAID: [&str; 10] = [
@@ -92,64 +90,6 @@ impl Overlay {
         }
         Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
-}
-
-/// Of versioned rows, in the order they were written, the newest per account and key;
-/// withdrawn ones hide their key.
-pub(crate) fn newest(batches: Vec<RecordBatch>, table: Table) -> Result<Vec<RecordBatch>> {
-    let keys = keys(&batches, table)?;
-    let commits: Vec<_> = batches
-        .iter()
-        .map(|batch| ints(batch, COMMIT, table).map(|ints| ints.values().clone()))
-        .collect::<Result<_>>()?;
-    let mut newest: HashMap<&[u8], (usize, usize)> = HashMap::new();
-    for (index, rows) in keys.iter().enumerate() {
-        for row in 0..rows.num_rows() {
-            let held = newest.entry(rows.row(row).data()).or_insert((index, row));
-            if commits[index][row] >= commits[held.0][held.1] {
-                *held = (index, row);
-            }
-        }
-    }
-    let mut keep: Vec<Vec<bool>> = batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();
-    for (index, row) in newest.into_values() {
-        keep[index][row] = true;
-    }
-    let mut kept = Vec::with_capacity(batches.len());
-    for (batch, mut keep) in batches.into_iter().zip(keep) {
-        if let Some(withdrawn) = batch.column_by_name("withdrawn").and_then(|column| column.as_boolean_opt()) {
-            hide(&mut keep, withdrawn);
-        }
-        kept.push(retain(batch, &keep)?);
-    }
-    Ok(kept)
-}
-
-fn hide(keep: &mut [bool], withdrawn: &BooleanArray) {
-    for (row, keep) in keep.iter_mut().enumerate() {
-        *keep &= !(withdrawn.is_valid(row) && withdrawn.value(row));
-    }
-}
-
-/// The columns that tell versions of a row apart from other rows.
-pub(crate) fn key_columns(table: Table) -> impl Iterator<Item = &'static str> {
-    let key = table.spec().key.iter().copied().filter(|name| *name != "account_id");
-    std::iter::once("account_id").chain(key)
-}
-
-fn keys(batches: &[RecordBatch], table: Table) -> Result<Vec<Rows>> {
-    let Some(first) = batches.first() else { return Ok(Vec::new()) };
-    let columns = |batch: &RecordBatch| -> Result<Vec<ArrayRef>> {
-        key_columns(table)
-            .map(|name| {
-                let missing = || StoreError::Misfit { table: table.name(), detail: format!("{name} is missing") };
-                batch.column_by_name(name).cloned().ok_or_else(missing)
-            })
-            .collect()
-    };
-    let fields = columns(first)?.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let converter = RowConverter::new(fields)?;
-    batches.iter().map(|batch| Ok(converter.convert_columns(&columns(batch)?)?)).collect()
 }
 
 /// Whether each row is of the account and not later than the revision.

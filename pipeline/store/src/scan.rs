@@ -21,7 +21,8 @@ use crate::bloom::may_hold_event;
 use crate::columns::{COMMIT, by_day, conform, stored_schema};
 use crate::error::Result;
 use crate::load::{Loaded, Verdicts};
-use crate::overlay::{key_columns, topic_of};
+use crate::newest::key_columns;
+use crate::overlay::topic_of;
 use crate::store::Store;
 use crate::view::{Piece, PinnedView, Place};
 
