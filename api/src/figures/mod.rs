@@ -6,6 +6,7 @@
 //! Performance, reports and pages take their numbers here and nowhere else, so they can't differ.
 //! A statement is made of the same fragments as the sum that it reproduces.
 
+mod buckets;
 mod question;
 mod shown;
 mod statements;
@@ -82,7 +83,7 @@ impl Figures {
             impressions: facts.count(0, "impressions"),
             converting_households: converting.count(0, "converting_households"),
             households: households.count(0, "households"),
-            ..credited_sums(&credits)
+            ..credited_sums(&credits, 0)
         };
         let money = |row| {
             let currency: Currency = other.text(row, "currency").parse().ok()?;
@@ -97,7 +98,7 @@ impl Figures {
             unattributed: unattributed.count(0, "unattributed_conversions"),
             unverified: credits.int(0, "unverified_minor"),
             shown_only,
-            pacing: question.pacing(spent),
+            pacing: question.pacing(spent, question.spend_at()),
             other: (0..other.len()).filter_map(money).collect(),
             sums,
         })
@@ -107,13 +108,13 @@ impl Figures {
     pub(crate) async fn remodeled(&self, ask: &Ask<'_>, question: &Question) -> Result<Self> {
         let credits = ask.one(&question.credits()).await?;
         let Sums { spend, impressions, households, .. } = self.sums;
-        let sums = Sums { spend, impressions, households, ..credited_sums(&credits) };
+        let sums = Sums { spend, impressions, households, ..credited_sums(&credits, 0) };
         Ok(Self { sums, unverified: credits.int(0, "unverified_minor"), ..self.clone() })
     }
 
     /// Impressions per listener reached.
     pub(crate) fn frequency(&self) -> Rate {
-        Rate::plain(ratio(real(self.sums.impressions), real(self.reach_device)))
+        frequency(self.sums.impressions, self.reach_device)
     }
 
     /// The share of impressions at usable addresses: neither in a data centre nor shared by more
@@ -202,15 +203,20 @@ impl Usable {
     }
 }
 
-/// What is credited.
-fn credited_sums(credits: &Rows) -> Sums {
+/// Impressions per listener reached.
+pub(crate) fn frequency(impressions: u64, devices: u64) -> Rate {
+    Rate::plain(ratio(real(impressions), real(devices)))
+}
+
+/// What a row says is credited.
+pub(crate) fn credited_sums(credits: &Rows, row: usize) -> Sums {
     Sums {
-        revenue: credits.int(0, "revenue_minor"),
-        revenue_squares: credits.real(0, "revenue_squares"),
-        visits_micro: credits.int(0, "visits_micro"),
-        leads_micro: credits.int(0, "leads_micro"),
-        conversions_micro: credits.int(0, "conversions_micro"),
-        orders_micro: credits.int(0, "orders_micro"),
+        revenue: credits.int(row, "revenue_minor"),
+        revenue_squares: credits.real(row, "revenue_squares"),
+        visits_micro: credits.int(row, "visits_micro"),
+        leads_micro: credits.int(row, "leads_micro"),
+        conversions_micro: credits.int(row, "conversions_micro"),
+        orders_micro: credits.int(row, "orders_micro"),
         ..Sums::default()
     }
 }

@@ -118,9 +118,9 @@ impl Question {
         self.terms.map_or(0, |terms| terms.spent(impressions, at))
     }
 
-    /// Spend against time, at the range's end.
-    pub(crate) fn pacing(&self, spent: i64) -> Option<f64> {
-        self.terms.and_then(|terms| terms.pacing(spent, self.spend_at()))
+    /// Spend against time, both from the flight's start until then.
+    pub(crate) fn pacing(&self, spent: i64, at: Micros) -> Option<f64> {
+        self.terms.and_then(|terms| terms.pacing(spent, at))
     }
 
     /// What a CPM costs: minor units per thousand and the budget.

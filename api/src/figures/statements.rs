@@ -7,7 +7,7 @@ use crate::query::literal::{list, text, within};
 use super::Question;
 
 /// Events that are conversions: all but visits, leads and refunds.
-const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'generate_lead', 'refund')";
+pub(super) const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'generate_lead', 'refund')";
 
 /// The UTC day of event time, as a number.
 const DAY: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
@@ -31,7 +31,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn micro(self, currency: Currency) -> String {
+    pub(super) fn micro(self, currency: Currency) -> String {
         match self {
             Self::Visits => VISITS_MICRO.to_owned(),
             Self::Leads => LEADS_MICRO.to_owned(),
@@ -94,7 +94,8 @@ impl Question {
         format!("{} AND {}", self.heard_of(), within("occurred_at", self.from, self.to))
     }
 
-    fn heard_of(&self) -> String {
+    /// What follows FROM for every delivery of the campaign, of whatever time.
+    pub(super) fn heard_of(&self) -> String {
         format!("ad_deliveries WHERE campaign_id = '{}' AND {}", self.campaign, self.heard.flag())
     }
 
@@ -145,12 +146,14 @@ impl Question {
         "SELECT CAST(0 AS BIGINT) AS spend_minor".to_owned()
     }
 
-    fn revenue_minor(&self) -> String {
+    /// The column of the revenue in the campaign's currency.
+    pub(super) fn revenue_minor(&self) -> String {
         let currency = text(self.currency.code());
         format!("coalesce(sum(CASE WHEN currency = {currency} THEN revenue_minor END), 0)")
     }
 
-    fn square(&self) -> String {
+    /// What the revenue's spread adds up.
+    pub(super) fn square(&self) -> String {
         let currency = text(self.currency.code());
         format!(
             "CASE WHEN currency = {currency} THEN CAST(revenue_minor AS DOUBLE) * CAST(revenue_minor AS DOUBLE) END"
@@ -185,10 +188,15 @@ impl Question {
     /// Conversions of the campaign's data sets that nothing is credited for; what anyone could have sent by
     /// a pixel is none.
     pub(crate) fn unattributed(&self) -> String {
+        format!("SELECT count(*) AS unattributed_conversions FROM {}", self.of_nobody())
+    }
+
+    /// What follows FROM for [`Self::unattributed`]: the credits of nobody as `c`.
+    pub(super) fn of_nobody(&self) -> String {
         let range = within("occurred_at", self.from, self.conversions_to);
         format!(
-            "SELECT count(*) AS unattributed_conversions FROM \
-             (SELECT slot, conversion_offset FROM credits WHERE campaign_id = '' AND {IS_CONVERSION} AND {range}) AS c \
+            "(SELECT slot, conversion_offset, occurred_at, commit FROM credits \
+             WHERE campaign_id = '' AND {IS_CONVERSION} AND {range}) AS c \
              JOIN (SELECT slot, \"offset\" FROM conversions WHERE data_set_id IN {} AND source <> 'pixel' AND {range}) AS k \
              ON c.slot = k.slot AND c.conversion_offset = k.\"offset\"",
             list(self.data_sets.iter().map(String::as_str))
@@ -220,37 +228,6 @@ impl Question {
              AND household IN (SELECT household FROM {delivered})) AS l \
              GROUP BY household, day HAVING count(*) <= {MAX_SHARED}) AS r ON d.household = r.household AND d.day = r.day",
             delivered = self.delivered()
-        )
-    }
-
-    /// Impressions by bucket of `step` microseconds from the range's start.
-    pub(crate) fn delivered_by(&self, step: i64) -> String {
-        let bucket = self.bucket(step);
-        let from = self.delivered();
-        format!(
-            "SELECT {bucket} AS bucket, count(*) AS impressions, count(DISTINCT request_offset) AS downloads, \
-             max(commit) AS revision FROM {from} GROUP BY {bucket}"
-        )
-    }
-
-    /// Impressions before the range.
-    pub(crate) fn delivered_before(&self) -> String {
-        format!("SELECT count(*) AS impressions FROM {} AND occurred_at < '{}'", self.heard_of(), self.from)
-    }
-
-    /// What is credited, by bucket of `step` microseconds from the range's start.
-    pub(crate) fn credited_by(&self, step: i64) -> String {
-        let bucket = self.bucket(step);
-        format!(
-            "SELECT {bucket} AS bucket, {} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, \
-             {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, max(commit) AS revision \
-             FROM {} GROUP BY {bucket}",
-            Part::Visits.micro(self.currency),
-            Part::Leads.micro(self.currency),
-            Part::Conversions.micro(self.currency),
-            self.revenue_minor(),
-            self.square(),
-            self.credited()
         )
     }
 
@@ -296,10 +273,6 @@ impl Question {
             self.revenue_minor(),
             self.credited()
         )
-    }
-
-    fn bucket(&self, step: i64) -> String {
-        format!("(CAST(occurred_at AS BIGINT) - {}) / {step}", self.from.0)
     }
 
     /// Spend per thousand impressions, in major units like the next two.

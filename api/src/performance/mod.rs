@@ -1,6 +1,6 @@
 //! `GET /v1/campaigns/{id}/performance`: rolling figures, once or as a stream.
 
-mod estimate;
+pub(crate) mod estimate;
 pub(crate) mod grid;
 pub(crate) mod series;
 mod stream;
@@ -29,6 +29,8 @@ use crate::identity::Scope;
 use crate::problem::Result;
 use crate::query::Ask;
 use crate::query::range::word;
+
+use estimate::Sighted;
 
 /// Lateness of conversions: behind it a flight's figures move by recounts only.
 const LATENESS: i64 = 30 * DAY;
@@ -164,8 +166,10 @@ impl Asked {
         let question = self.question(now);
         let ask = Ask::newest(app, Scope::Account(self.account)).await?;
         let figures = Figures::read(&ask, &question).await?;
-        let estimated =
-            estimate::prefix_impressions(app, &ask, (self.account, &self.campaign.terms), &question).await?;
+        let estimated = match Sighted::of(app, self.account, &self.campaign.terms).await? {
+            Some(sighted) => sighted.read(&ask, &question).await?,
+            None => 0,
+        };
         let end = self.campaign.terms.ends_on.map(|day| day.next().start());
         let lookback = i64::from(self.campaign.terms.lookback_days) * DAY;
         let closed = end.is_some_and(|end| end.plus(lookback).plus(LATENESS) <= now);

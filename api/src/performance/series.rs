@@ -1,13 +1,15 @@
 //! `GET /v1/campaigns/{id}/timeseries`: one metric, bucket by bucket.
 
+mod metrics;
+
 use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use castback_rules::interval;
-use castback_rules::rates::ratio;
+use castback_catalogue::campaigns::Campaign;
+use castback_rules::rates::{self, Rate};
 use castback_schemas::time::{DAY, HOUR, MINUTE};
-use castback_schemas::{Currency, Micros};
+use castback_schemas::{AccountId, Currency, Micros};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -15,52 +17,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::{HEARD, MODELS};
 use crate::App;
 use crate::extract::{Path, Query, id};
-use crate::figures::{Question, credited};
+use crate::figures::{Question, credited_sums};
 use crate::identity::Scope;
 use crate::problem::{Problem, Result};
 use crate::query::range::{range, word};
 use crate::query::{Ask, Rows};
 
+use metrics::{METRICS, Metric};
+
 /// Buckets of an answer.
 const MAX_BUCKETS: i64 = 5_000;
-
-/// A metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Metric {
-    /// Ads delivered.
-    Impressions,
-    /// Downloads that delivered them.
-    Downloads,
-    /// Credited visits.
-    Visits,
-    /// Credited leads.
-    Leads,
-    /// Credited conversions.
-    Conversions,
-    /// Credited revenue, minor units.
-    Revenue,
-    /// Spend, minor units.
-    Spend,
-    /// Revenue per spend.
-    Roas,
-    /// Revenue less spend, per spend.
-    Roi,
-    /// Spend per credited conversion, minor units.
-    Cpa,
-}
-
-const METRICS: [(&str, Metric); 10] = [
-    ("impressions", Metric::Impressions),
-    ("downloads", Metric::Downloads),
-    ("visits", Metric::Visits),
-    ("leads", Metric::Leads),
-    ("conversions", Metric::Conversions),
-    ("revenue", Metric::Revenue),
-    ("spend", Metric::Spend),
-    ("roas", Metric::Roas),
-    ("roi", Metric::Roi),
-    ("cpa", Metric::Cpa),
-];
 
 const STEPS: [(&str, i64); 7] = [
     ("1d", DAY),
@@ -76,7 +42,10 @@ const STEPS: [(&str, i64); 7] = [
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
-    /// `impressions`, `downloads`, `visits`, `leads`, `conversions`, `revenue`, `spend`, `roas`, `roi` or `cpa`.
+    /// `impressions`, `impressions_prefix_estimated`, `downloads`, `reach_device`, `reach_household` (distinct within
+    /// the bucket), `frequency`, `visits`, `leads`, `conversions`, `unattributed_conversions`, `revenue`, `spend`, `cpm`,
+    /// `cpv`, `cpl`, `cpa`, `aov`, `conversion_rate`, `roas`, `roi` or `pacing` (from the flight's start to the bucket's
+    /// end).
     metric: Option<String>,
     /// The first instant; the flight's first if not given.
     from: Option<String>,
@@ -119,24 +88,20 @@ pub(crate) struct Series {
     revision: i64,
 }
 
-/// What adds up in a bucket.
+/// A bucket's figures.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sums {
     /// The bucket's first instant.
     pub(crate) at: Micros,
-    /// Ads delivered.
-    impressions: u64,
-    /// Downloads that delivered them.
+    /// What rates are made of; households only where the metric needs them, as the reach and what follows it.
+    rates: rates::Sums,
+    /// Downloads that delivered an ad.
     downloads: u64,
-    /// Minor units spent.
-    spend: i64,
-    /// Minor units of credited revenue.
-    revenue: i64,
-    /// Σ (creditᵢ·valueᵢ)².
-    squares: f64,
-    visits_micro: i64,
-    leads_micro: i64,
-    conversions_micro: i64,
+    reach_device: u64,
+    unattributed: u64,
+    prefix_estimated: u64,
+    /// Spend against time at the bucket's end.
+    pacing: Option<f64>,
     revision: i64,
 }
 
@@ -152,8 +117,7 @@ pub(crate) async fn get(
     let account = scope.one()?;
     let campaign = app.catalogue.campaign(account, id(&campaign, "campaign")?).await?;
     let now = app.clock.now();
-    let metrics = METRICS.map(|metric| (metric.0, metric));
-    let (name, metric) = word(parameters.metric.as_deref(), "metric", &metrics)?;
+    let metric = word(parameters.metric.as_deref(), "metric", &METRICS.map(|metric| (metric.name, metric)))?;
     let (step_name, step) = word(parameters.step.as_deref(), "step", &STEPS.map(|step| (step.0, step)))?;
     let whole = Question::flight((campaign.id, &campaign.terms), now);
     let given = (parameters.from.as_deref(), parameters.to.as_deref());
@@ -166,9 +130,11 @@ pub(crate) async fn get(
         word(parameters.model.as_deref(), "model", &MODELS)?,
     );
     let ask = Ask::newest(&app, Scope::Account(account)).await?;
-    let items = read(&ask, &question, step).await?.iter().map(|sums| sums.bucket(metric)).collect();
+    let mut buckets = read(&ask, &question, step).await?;
+    add(&app, &ask, (account, &campaign), (&question, step, metric), &mut buckets).await?;
+    let items = buckets.iter().map(|sums| sums.bucket(metric)).collect();
     let currency = campaign.terms.currency;
-    Ok(Answer(Series { metric: name, step: step_name, currency, items, revision: ask.revision().0 }))
+    Ok(Answer(Series { metric: metric.name, step: step_name, currency, items, revision: ask.revision().0 }))
 }
 
 /// The sums of every bucket from the range's start to its end.
@@ -180,30 +146,50 @@ pub(crate) async fn read(ask: &Ask<'_>, question: &Question, step: i64) -> Resul
     let mut buckets: Vec<Sums> = (0..count).map(|bucket| Sums { at: start(bucket), ..Sums::default() }).collect();
     for row in 0..delivered.len() {
         if let Some(sums) = bucket_of(&mut buckets, &delivered, row) {
-            sums.impressions = delivered.count(row, "impressions");
+            sums.rates.impressions = delivered.count(row, "impressions");
             sums.downloads = delivered.count(row, "downloads");
             sums.revision = delivered.int(row, "revision");
         }
     }
     for row in 0..credited.len() {
         if let Some(sums) = bucket_of(&mut buckets, &credited, row) {
-            sums.visits_micro = credited.int(row, "visits_micro");
-            sums.leads_micro = credited.int(row, "leads_micro");
-            sums.conversions_micro = credited.int(row, "conversions_micro");
-            sums.revenue = credited.int(row, "revenue_minor");
-            sums.squares = credited.real(row, "revenue_squares");
+            let impressions = sums.rates.impressions;
+            sums.rates = rates::Sums { impressions, ..credited_sums(&credited, row) };
             sums.revision = sums.revision.max(credited.int(row, "revision"));
         }
     }
     let mut impressions = before.count(0, "impressions");
     let mut spent = question.spent(impressions, question.from.min(question.as_of));
     for sums in &mut buckets {
-        impressions += sums.impressions;
+        impressions += sums.rates.impressions;
         let until = sums.at.plus(step).min(question.to).min(question.as_of);
         let now = question.spent(impressions, until);
-        (sums.spend, spent) = (now - spent, now);
+        sums.pacing = question.pacing(now, until);
+        (sums.rates.spend, spent) = (now - spent, now);
     }
     Ok(buckets)
+}
+
+/// Adds what only this metric needs.
+async fn add(
+    app: &App,
+    ask: &Ask<'_>,
+    (account, campaign): (AccountId, &Campaign),
+    (question, step, metric): (&Question, i64, Metric),
+    buckets: &mut [Sums],
+) -> Result<()> {
+    for more in metric.more {
+        let campaign = (account, &campaign.terms);
+        let Some(statement) = more.statement(app, ask, campaign, (question, step)).await? else { continue };
+        let rows = ask.one(&statement).await?;
+        for row in 0..rows.len() {
+            if let Some(sums) = bucket_of(buckets, &rows, row) {
+                more.put(sums, rows.count(row, "amount"));
+                sums.revision = sums.revision.max(rows.int(row, "revision"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn bucket_of<'a>(buckets: &'a mut [Sums], rows: &Rows, row: usize) -> Option<&'a mut Sums> {
@@ -213,16 +199,16 @@ fn bucket_of<'a>(buckets: &'a mut [Sums], rows: &Rows, row: usize) -> Option<&'a
 impl Sums {
     /// Adds what adds up of another bucket.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.impressions += other.impressions;
-        self.spend += other.spend;
-        self.revenue += other.revenue;
-        self.squares += other.squares;
+        self.rates.impressions += other.rates.impressions;
+        self.rates.spend += other.rates.spend;
+        self.rates.revenue += other.rates.revenue;
+        self.rates.revenue_squares += other.rates.revenue_squares;
     }
 
     /// Revenue per spend with its interval.
     pub(crate) fn roas(&self) -> (Option<f64>, Option<(f64, f64)>) {
-        let interval = interval::roas(self.revenue, self.squares, self.spend);
-        (ratio(real(self.revenue), real(self.spend)), interval.map(|interval| (interval.low, interval.high)))
+        let Rate { value, low, high } = self.rates.roas();
+        (value, low.zip(high))
     }
 
     /// Downloads that delivered an ad, for a chart.
@@ -232,24 +218,11 @@ impl Sums {
 
     /// Credited conversions, for a chart.
     pub(crate) fn conversions_real(&self) -> f64 {
-        real(self.conversions_micro) / real(castback_rules::credit::ONE)
+        real(self.rates.conversions_micro) / real(castback_rules::credit::ONE)
     }
 
     fn bucket(&self, metric: Metric) -> Bucket {
-        let rate = |above: i64, below: i64| ratio(real(above), real(below)).map_or(Value::Null, Value::from);
-        let value = match metric {
-            Metric::Impressions => Value::from(self.impressions),
-            Metric::Downloads => Value::from(self.downloads),
-            Metric::Visits => credited(self.visits_micro),
-            Metric::Leads => credited(self.leads_micro),
-            Metric::Conversions => credited(self.conversions_micro),
-            Metric::Revenue => Value::from(self.revenue),
-            Metric::Spend => Value::from(self.spend),
-            Metric::Roas => rate(self.revenue, self.spend),
-            Metric::Roi => rate(self.revenue - self.spend, self.spend),
-            Metric::Cpa => rate(self.spend.saturating_mul(castback_rules::credit::ONE), self.conversions_micro),
-        };
-        Bucket { t: self.at, value, revision: self.revision }
+        Bucket { t: self.at, value: (metric.value)(self), revision: self.revision }
     }
 }
 

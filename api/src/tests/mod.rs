@@ -14,6 +14,7 @@ mod redirects;
 mod registry;
 mod reporting;
 mod separation;
+mod series;
 mod serving;
 
 use std::sync::Arc;
