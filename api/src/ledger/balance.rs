@@ -44,9 +44,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Parameters {
     /// `listener-requests`, `conversions` or `app-events`; all if not given.
     topic: Option<String>,
-    /// From this hour of append time on.
+    /// The first instant of append time; the hour that it lies in is weighed as a whole.
     from: Option<String>,
-    /// Until this hour of append time.
+    /// The first instant of append time no longer asked about; the hour that it lies in is weighed as a whole.
     to: Option<String>,
 }
 
@@ -69,6 +69,12 @@ pub(crate) struct Balance {
     pub(crate) pending: i64,
     /// Whether both sides are the same.
     pub(crate) balanced: bool,
+    /// The first instant of append time that is weighed: the start of an hour. Null for everything, like `to`.
+    #[schema(value_type = Option<String>)]
+    pub(crate) from: Option<Micros>,
+    /// The first instant of append time that is no longer weighed: the start of an hour.
+    #[schema(value_type = Option<String>)]
+    pub(crate) to: Option<Micros>,
     /// The commit that was read.
     pub(crate) revision: i64,
     /// Records appended before this are past their retention and left out on both sides; of several
@@ -105,7 +111,7 @@ pub(crate) async fn get(
         None
     } else {
         let (from, to) = range((from, to), (Micros(0), app.clock.now().plus(1)))?;
-        // Tallies are by hour.
+        // Tallies are by hour; the answer says which hours it is about.
         Some((from.floor(HOUR), to.plus(HOUR - 1).floor(HOUR)))
     };
     Ok(Answer(settled(&app, &Weighed { scope, topics, range }).await?))
@@ -168,6 +174,8 @@ async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
         dead_lettered: sum.dead_lettered,
         pending,
         balanced: sum.accepted == sum.judged(),
+        from: weighed.range.map(|(from, _)| from),
+        to: weighed.range.map(|(_, to)| to),
         revision: view.revision().0,
         kept_from: cutoffs.into_values().max(),
     })

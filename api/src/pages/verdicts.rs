@@ -117,6 +117,8 @@ mod tests {
             pending: 2,
             balanced: true,
             kept_from: None,
+            from: None,
+            to: None,
             revision: 7,
         };
         insta::assert_snapshot!(bar(&balance).into_string());

@@ -153,6 +153,11 @@ async fn the_ledger_says_why_and_balances() {
     assert_eq!(balance["balanced"], true);
     let one = account.get("/v1/ledger/balance?topic=conversions").await.is(200).json();
     assert_eq!((&one["accepted"], &one["balanced"]), (&json!(5), &json!(true)));
+    assert_eq!((&balance["from"], &balance["to"]), (&Value::Null, &Value::Null));
+    let inside =
+        account.get("/v1/ledger/balance?from=2026-11-24T09:15:00Z&to=2026-11-24T09:30:00Z").await.is(200).json();
+    let hour = (&json!("2026-11-24T09:00:00Z"), &json!("2026-11-24T10:00:00Z"));
+    assert_eq!((&inside["from"], &inside["to"]), hour, "the hour that was weighed: {inside}");
     let stranger = bench.sign_up("stranger").await;
     stranger.get("/v1/ledger?event_id=request-20").await.refused(404, "not_found");
     assert_eq!(stranger.get("/v1/ledger/balance").await.is(200).json()["accepted"], 0);
