@@ -64,7 +64,7 @@ pub(crate) enum Command {
         /// First day (UTC)
         #[arg(long, value_parser = day)]
         from: Day,
-        /// Last day (UTC), included
+        /// The first day that is no longer judged again (UTC)
         #[arg(long, value_parser = day)]
         to: Day,
         #[command(flatten)]

@@ -25,7 +25,7 @@ pub(crate) struct WantedRecount {
     /// First day (UTC).
     #[schema(value_type = String)]
     from: Day,
-    /// Last day, included.
+    /// The first day that is no longer asked for (UTC).
     #[schema(value_type = String)]
     to: Day,
     /// Only of this podcast.
@@ -64,8 +64,8 @@ pub(crate) async fn recount(
 ) -> Result<(StatusCode, Answer<Asked>)> {
     caller.operator()?;
     let WantedRecount { from, to, podcast_id } = wanted;
-    if from > to || to.0.saturating_sub(from.0) >= MAX_DAYS {
-        return Err(Problem::field("to", format!("expected a day from {from} on, at most {MAX_DAYS} days in all")));
+    if from >= to || to.0.saturating_sub(from.0) > MAX_DAYS {
+        return Err(Problem::field("to", format!("expected a day after {from}, at most {MAX_DAYS} days in all")));
     }
     if let Scope::Account(account) = scope {
         let kept_from = app.catalogue.kept_from(account).await?;
@@ -78,7 +78,9 @@ pub(crate) async fn recount(
     }
     let account = if let Scope::Account(account) = scope { Some(account) } else { None };
     let slots = Slot::all().filter(|slot| account.is_none_or(|account| Slot::of(account) == *slot));
-    let body = json!({ "account": account, "podcast": podcast_id, "from": from, "to": to }).to_string();
+    // What units are asked names the last day.
+    let last = Day(to.0 - 1);
+    let body = json!({ "account": account, "podcast": podcast_id, "from": from, "to": last }).to_string();
     let mut units = Vec::new();
     for slot in slots {
         let unit = Unit { group: Group::Counting, slot };

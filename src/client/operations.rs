@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::connection::{Connection, JSON, good, json as body_of};
 use crate::show;
 
-/// Asks for the days from `from` to `to` to be judged again.
+/// Asks for the days from `from` until before `to` to be judged again.
 pub(super) async fn recount(connection: &Connection, from: Day, to: Day) -> anyhow::Result<()> {
     let body = json!({ "from": from, "to": to });
     body_of(&connection.post("/v1/recounts", &body, JSON).await?)?;
-    show::line(&format!("the records from {from} to {to} are judged again; figures follow commit by commit"));
+    show::line(&format!("the records from {from} until before {to} are judged again; figures follow commit by commit"));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use castback_schemas::edge::seal::seal;
 use castback_schemas::table::Table;
-use castback_schemas::{Slot, Topic};
+use castback_schemas::{Day, Slot, Topic};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -267,4 +267,25 @@ async fn method_agents_and_tables() {
         let refused = account.post("/v1/sql", &wanted).await.refused(422, "invalid_fields").json();
         assert_eq!(refused["errors"][0]["field"], "as_of", "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_recount_ends_before_the_day_that_it_names_last() {
+    let bench = Bench::new().await;
+    let account = bench.sign_up("again").await;
+    let operator = bench.operator().await;
+    let path = format!("/v1/recounts?account={}", account.id);
+    operator.post(&path, &json!({"from": "2026-11-01", "to": "2026-11-01"})).await.refused(422, "invalid_fields");
+    operator.post(&path, &json!({"from": "2026-11-01", "to": "2028-01-01"})).await.refused(422, "invalid_fields");
+    let wanted = json!({"from": "2026-11-01", "to": "2026-11-03"});
+    let asked = operator.post(&path, &wanted).await.is(202).json();
+    let unit = asked["units"][0].as_str().unwrap().parse().unwrap();
+    let requests = bench.app.catalogue.unit_requests(&[unit]).await.unwrap();
+    let body: Value = serde_json::from_str(&requests.last().unwrap().body).unwrap();
+    let days = ["from", "to"].map(|end| serde_json::from_value::<Day>(body[end].clone()).unwrap());
+    assert_eq!(days, [day("2026-11-01"), day("2026-11-02")], "units are asked by the last day");
+}
+
+fn day(text: &str) -> Day {
+    text.parse().unwrap()
 }
