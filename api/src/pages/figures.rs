@@ -20,6 +20,7 @@ pub(super) fn section(
     let sums = &figures.sums;
     let money = |amount| Value::Money(Money { amount, currency: question.currency });
     let count = |count: u64| Value::Count(i64::try_from(count).unwrap_or(i64::MAX));
+    let flown_to = question.to.max(question.from.plus(1));
     html! {
         section.card {
             h1 { (campaign.terms.name) }
@@ -49,7 +50,7 @@ pub(super) fn section(
                     (figure(window.name(), &count(windows.count(0, column)), rule(window)))
                 }
             }
-            (PreEscaped(svg(&downloads(days))))
+            (PreEscaped(svg(&downloads(days.iter().filter(|sums| sums.at < flown_to)))))
         }
         section.card {
             h2 { "Return on ad spend, with its 95 % band" }
@@ -87,8 +88,8 @@ fn rule(window: Window) -> &'static str {
     }
 }
 
-fn downloads(days: &[Sums]) -> Chart {
-    let points = days.iter().map(|sums| Point { at: sums.at, value: Some(sums.downloads_real()), band: None });
+fn downloads<'a>(days: impl Iterator<Item = &'a Sums>) -> Chart {
+    let points = days.map(|sums| Point { at: sums.at, value: Some(sums.downloads_real()), band: None });
     Chart {
         title: "Downloads with an ad per day".to_owned(),
         unit: "downloads".to_owned(),

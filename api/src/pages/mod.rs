@@ -36,7 +36,7 @@ const POLICY: &str =
 /// Campaigns to pick from, newest first.
 const PICKED_FROM: u16 = 50;
 
-/// Days of the charts.
+/// Days of the charts: the flight's last. That of the return goes on as long as conversions are taken.
 const CHART_DAYS: i64 = 30;
 
 /// The parameters.
@@ -110,15 +110,52 @@ async fn campaign_section(ask: &Ask<'_>, campaign: &Campaign, now: castback_sche
     let question = Question::flight((campaign.id, &campaign.terms), now);
     let figures = Figures::read(ask, &question).await?;
     let windows = ask.one(&question.in_windows()).await?;
-    let from = question.from.max(now.day().start().plus(-CHART_DAYS * DAY));
-    let recent = Question { from, to: question.to.max(from.plus(1)), ..question.clone() };
-    let days: Vec<Sums> = series::read(ask, &recent, DAY).await?;
+    let days: Vec<Sums> = series::read(ask, &charted(&question), DAY).await?;
     Ok(figures::section((campaign, &question, &figures), &windows, &days))
+}
+
+/// What the charts are of: the flight's last days, and those in which conversions still came.
+fn charted(question: &Question) -> Question {
+    let last = question.to.plus(-1).day().start();
+    let from = question.from.max(last.plus((1 - CHART_DAYS) * DAY));
+    let to = question.to.max(question.conversions_to).max(from.plus(1));
+    Question { from, to, conversions_to: to, ..question.clone() }
 }
 
 #[cfg(test)]
 mod tests {
+    use castback_schemas::{CampaignId, Micros};
+    use serde_json::json;
+
     use super::*;
+
+    /// What a campaign's charts are of, its look-back being 14 days.
+    fn of_flight(starts_on: Option<&str>, ends_on: Option<&str>, now: Micros) -> Question {
+        let terms = json!({
+            "name": "Autumn", "currency": "USD", "starts_on": starts_on, "ends_on": ends_on, "lookback_days": 14,
+        });
+        let terms = serde_json::from_value(terms).unwrap();
+        charted(&Question::flight((CampaignId::from_uuid(uuid::Uuid::nil()), &terms), now))
+    }
+
+    #[test]
+    fn charts_are_of_the_flights_last_days() {
+        for (flight, expected) in [
+            // It runs: today is the last of thirty days.
+            (("2026-01-01", "2026-12-31", "2026-11-24T10:00:00Z"), ("2026-10-26T00:00:00Z", "2026-11-24")),
+            (("2026-11-20", "2026-12-31", "2026-11-24T10:00:00Z"), ("2026-11-20T00:00:00Z", "2026-11-24")),
+            // It ended: its own last days, and the look-back after them.
+            (("2026-01-01", "2026-03-31", "2026-11-24T10:00:00Z"), ("2026-03-02T00:00:00Z", "2026-04-14")),
+            (("2026-11-01", "2026-11-20", "2026-11-24T10:00:00Z"), ("2026-11-01T00:00:00Z", "2026-11-24")),
+            // It has not begun.
+            (("2026-12-01", "2026-12-31", "2026-11-24T10:00:00Z"), ("2026-12-01T00:00:00Z", "2026-12-01")),
+        ] {
+            let charted = of_flight(Some(flight.0), Some(flight.1), flight.2.parse().unwrap());
+            let days = (charted.from.to_string(), charted.to.plus(-1).day().to_string());
+            assert_eq!(days, (expected.0.to_owned(), expected.1.to_owned()), "{flight:?}");
+        }
+        assert_eq!(of_flight(None, None, Micros(DAY)).from, Micros(0), "without a flight");
+    }
 
     #[test]
     fn nothing_of_a_page_runs_or_comes_from_elsewhere() {
