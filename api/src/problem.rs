@@ -280,6 +280,9 @@ impl From<CatalogueError> for Problem {
                 problem.0.errors.push(FieldError { field: field.to_owned(), detail: "it is taken".to_owned() });
                 problem
             }
+            CatalogueError::Needed { campaign, .. } => {
+                Self::new(Code::InUse, error.to_string()).with("campaign_id", json!(campaign))
+            }
             CatalogueError::WrongState { state, ref missing } => {
                 let missing = missing.clone();
                 Self::new(Code::WrongState, error.to_string())

@@ -78,6 +78,35 @@ async fn changes_are_merged_and_guarded_by_the_entity_tag() {
 }
 
 #[tokio::test]
+async fn what_a_launch_demands_stays_while_the_campaign_runs() {
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("kept").await;
+    let path = format!("/v1/campaigns/{}", play.campaign);
+    for (patch, missing) in [
+        (json!({"placements": []}), "placements"),
+        (json!({"placements": null}), "placements"),
+        (json!({"attribution": {"promo_codes": []}}), "attribution.complete"),
+        (json!({"budget": null}), "budget"),
+    ] {
+        let refused = account.patch(&path, &patch).await.refused(409, "wrong_state").json();
+        assert_eq!((&refused["missing"], &refused["state"]), (&json!([missing]), &json!("active")), "{patch}");
+    }
+    let refused = account.put(&format!("{path}/attribution"), &json!({})).await.refused(409, "wrong_state").json();
+    assert_eq!(refused["missing"], json!(["attribution.complete"]));
+    account.put(&format!("{path}/attribution"), &json!({"promo_codes": ["OTHER"]})).await.is(200);
+    account.patch(&path, &json!({"name": "Winter"})).await.is(200);
+    let podcast = format!("/v1/podcasts/{}", play.podcast);
+    let used = account.delete(&podcast).await.refused(409, "in_use").json();
+    assert_eq!(used["campaign_id"], json!(play.campaign));
+    assert!(used["detail"].as_str().unwrap().contains("Winter"), "{used}");
+    account.post(&format!("{path}/pause"), &json!({})).await.is(200);
+    account.delete(&podcast).await.refused(409, "in_use");
+    account.get(&podcast).await.is(200);
+    account.post(&format!("{path}/cancel"), &json!({})).await.is(200);
+    account.delete(&podcast).await.is(204);
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_narrowed() {
     let bench = Bench::new().await;
     let account = bench.sign_up("ada").await;

@@ -6,7 +6,7 @@
 
 use castback_schemas::campaign::{Attribution, CampaignState, CampaignTerms};
 use castback_schemas::id::{AccountId, CampaignId, PodcastId};
-use castback_schemas::{Micros, Topic};
+use castback_schemas::{Day, Micros, Topic};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
@@ -20,7 +20,7 @@ use crate::page::{Page, Paging};
 use crate::podcasts::{lock_account, within};
 use crate::reads::bounded;
 use crate::stored::{column, document, json as to_json, parsed};
-use crate::transitions::{Transition, by_date};
+use crate::transitions::{Transition, by_date, missing_for_launch};
 
 /// A campaign.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +137,8 @@ impl Catalogue {
     }
 
     /// Changes the terms of version `expected`. [`CatalogueError::PreconditionFailed`] if there is
-    /// a newer one, [`CatalogueError::WrongState`] once it is completed or cancelled.
+    /// a newer one, [`CatalogueError::WrongState`] once it is completed or cancelled, or if a campaign that was
+    /// launched would lose what a launch demands.
     pub async fn set_terms(
         &self,
         account: AccountId,
@@ -153,7 +154,8 @@ impl Catalogue {
         .await
     }
 
-    /// Sets how conversions are connected to a campaign, of version `expected` if one is given.
+    /// Sets how conversions are connected to a campaign, of version `expected` if one is given. Refused like
+    /// [`Self::set_terms`].
     pub async fn put_attribution(
         &self,
         account: AccountId,
@@ -269,10 +271,14 @@ impl Catalogue {
                 Box::pin(async move {
                     let mut campaign = load(tx, account, id).await?;
                     let (state, podcasts) = (campaign.state, campaign.terms.podcast_ids.clone());
+                    let lacked = missing_for_launch(&campaign.terms);
                     if matches!(state, CampaignState::Completed | CampaignState::Cancelled) {
                         return Err(CatalogueError::WrongState { state, missing: vec!["a state before the end"] });
                     }
                     edit(&mut campaign)?;
+                    if state != CampaignState::Draft {
+                        nothing_lost(state, &lacked, &campaign.terms)?;
+                    }
                     if campaign.terms.podcast_ids != podcasts {
                         check_podcasts(tx, account, &campaign.terms).await?;
                     }
@@ -323,8 +329,32 @@ fn expect_version(campaign: &Campaign, expected: Option<i64>) -> Result<()> {
     }
 }
 
+/// Refuses terms that lack more of what a launch demands than those before.
+fn nothing_lost(state: CampaignState, lacked: &[&str], terms: &CampaignTerms) -> Result<()> {
+    let mut missing = missing_for_launch(terms);
+    missing.retain(|field| !lacked.contains(field));
+    if missing.is_empty() { Ok(()) } else { Err(CatalogueError::WrongState { state, missing }) }
+}
+
+/// Refuses where a campaign that runs on `today` is on the podcast.
+pub(crate) async fn not_needed(tx: &mut Tx, account: AccountId, podcast: PodcastId, today: Day) -> Result<()> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM campaigns WHERE account_id = $1 AND state IN ('scheduled', 'active', 'paused') \
+         AND terms LIKE $2 ORDER BY created_at, campaign_id"
+    );
+    let rows =
+        sqlx::query(AssertSqlSafe(sql)).bind(account.to_string()).bind(format!("%{podcast}%")).fetch_all(tx).await?;
+    for row in &rows {
+        let Campaign { id, state, terms, .. } = campaign_of(row)?;
+        if terms.podcast_ids.contains(&podcast) && by_date(state, &terms, today) != CampaignState::Completed {
+            return Err(CatalogueError::Needed { campaign: id, name: terms.name });
+        }
+    }
+    Ok(())
+}
+
 /// The text with the letters escaped that LIKE takes for patterns.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use castback_schemas::campaign::CampaignState;
+use castback_schemas::id::CampaignId;
 
 /// Why an operation of the catalogue did not succeed. Nothing of it was kept, except that
 /// after [`CatalogueError::Unavailable`] the outcome is unknown: look before repeating what
@@ -21,6 +22,16 @@ pub enum CatalogueError {
     /// A name that must be unique is taken; the field is named.
     #[error("{0} is in use")]
     InUse(&'static str),
+    /// A podcast that a campaign still needs.
+    #[error(
+        "campaign {name} ({campaign}) uses the podcast: complete or cancel it first, or take the podcast out of it"
+    )]
+    Needed {
+        /// The campaign.
+        campaign: CampaignId,
+        /// Its name.
+        name: String,
+    },
     /// Not possible in this state.
     #[error("not possible for a campaign that is {}, missing: {}", .state.as_str(), .missing.join(", "))]
     WrongState {

@@ -7,6 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use crate::Catalogue;
+use crate::campaigns::not_needed;
 use crate::db::{Tx, take_numbers};
 use crate::error::{CatalogueError, Result};
 use crate::page::{Page, Paging};
@@ -162,12 +163,15 @@ impl Catalogue {
         self.podcast(account, podcast).await
     }
 
-    /// Disconnects a podcast. What was counted stays.
+    /// Disconnects a podcast. What was counted stays. [`CatalogueError::Needed`] while a campaign on it is
+    /// scheduled, active or paused.
     pub async fn delete_podcast(&self, account: AccountId, podcast: PodcastId) -> Result<()> {
-        let now = self.now().0;
+        let (now, today) = (self.now().0, self.now().day());
         self.db
             .change(move |tx| {
                 Box::pin(async move {
+                    // Like a launch: what runs next stays true until the end.
+                    lock_account(tx, account).await?;
                     let changed = sqlx::query(
                         "UPDATE podcasts SET deleted_at = $3, next_poll_at = NULL \
                          WHERE account_id = $1 AND podcast_id = $2 AND deleted_at IS NULL",
@@ -178,6 +182,7 @@ impl Catalogue {
                     .execute(&mut *tx)
                     .await?;
                     found(changed.rows_affected(), "podcast")?;
+                    not_needed(tx, account, podcast, today).await?;
                     add_version(tx, podcast, now).await
                 })
             })
