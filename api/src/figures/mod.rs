@@ -56,8 +56,8 @@ pub(crate) struct Figures {
 pub(crate) struct Usable {
     /// How many.
     impressions: u64,
-    /// Of how many.
-    of: u64,
+    /// Of how many, if not of all.
+    of: Option<u64>,
     /// From when on, if not from the range's start: earlier requests are past their retention.
     since: Option<Micros>,
 }
@@ -66,10 +66,11 @@ impl Figures {
     /// Asks for the figures.
     pub(crate) async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
         let statements = question.statements();
-        let [facts, downloads, devices, households, cost, credits, other, converting, unattributed] =
-            ask.all(statements.each_ref().map(String::as_str)).await?;
+        let statements = statements.each_ref().map(String::as_str);
+        let (sums, usable) = tokio::join!(ask.all(statements), Usable::read(ask, question));
+        let [facts, downloads, devices, households, cost, credits, other, converting, unattributed] = sums?;
         // It alone looks at every request: where those are too many for that, the others still stand.
-        let usable = match Usable::read(ask, question, facts.count(0, "impressions")).await {
+        let usable = match usable {
             Ok(usable) => Some(usable),
             Err(problem) if problem.code() == Code::TooLarge => None,
             Err(problem) => return Err(problem),
@@ -121,9 +122,10 @@ impl Figures {
     /// than 10 listeners of that day.
     pub(crate) fn usable_share(&self) -> Rate {
         let Some(usable) = self.usable else { return Rate::default() };
-        let interval = interval::wilson(usable.impressions, usable.of);
+        let of = usable.of.unwrap_or(self.sums.impressions);
+        let interval = interval::wilson(usable.impressions, of);
         Rate {
-            value: ratio(real(usable.impressions), real(usable.of)),
+            value: ratio(real(usable.impressions), real(of)),
             low: interval.map(|interval| interval.low),
             high: interval.map(|interval| interval.high),
         }
@@ -189,17 +191,17 @@ impl Figures {
 
 impl Usable {
     /// Of what is kept: addresses are those of requests.
-    async fn read(ask: &Ask<'_>, question: &Question, all: u64) -> Result<Self> {
+    async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
         let kept = question.since(ask.kept_from());
         let impressions = match ask.usable(&kept).await? {
             Some(usable) => usable,
             None => ask.one(&kept.usable()).await?.count(0, "usable"),
         };
         if kept.from == question.from {
-            return Ok(Self { impressions, of: all, since: None });
+            return Ok(Self { impressions, of: None, since: None });
         }
         let of = ask.one(&kept.impressions()).await?.count(0, "impressions");
-        Ok(Self { impressions, of, since: Some(kept.from) })
+        Ok(Self { impressions, of: Some(of), since: Some(kept.from) })
     }
 }
 

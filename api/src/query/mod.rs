@@ -18,6 +18,7 @@ use std::time::Duration;
 use castback_schemas::{Micros, Revision};
 use castback_store::session::{CatalogueTables, SqlError, query, session};
 use castback_store::{PinnedView, session};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::App;
 use crate::figures::Question;
@@ -29,6 +30,9 @@ pub(crate) use rows::{Rows, columns_of, rows_of};
 
 /// Memory of a question of our own, for sorts, joins and groups; beyond, it fails alone.
 const MEMORY: usize = 512 * 1024 * 1024;
+
+/// Statements of a question that run at the same time: a single one keeps no two cores busy.
+const AT_ONCE: usize = 2;
 
 /// How long a question of our own may take, above what a report of a year needs; beyond, the
 /// caller is told to come again.
@@ -95,11 +99,9 @@ impl<'a> Ask<'a> {
         let asked = async {
             let nothing = CatalogueTables::default();
             let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY)?;
-            let mut answers = Vec::new();
-            for statement in statements {
-                answers.push(Rows::of(&query(&context, statement).await?));
-            }
-            Ok(answers)
+            let asked: Vec<_> = statements.iter().map(|statement| query(&context, statement)).collect();
+            let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+            Ok(answers.iter().map(|answer| Rows::of(answer)).collect())
         };
         match tokio::time::timeout(DEADLINE, asked).await {
             Ok(answers) => answers.map_err(of_ours),

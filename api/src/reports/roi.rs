@@ -40,8 +40,10 @@ async fn write(making: &Making<'_>) -> Result<Document> {
     document.facts.push(Fact::new("Credit model", Value::text("last, unless said")));
 
     let step = step(report.to.0.min(making.now.0) - report.from.0);
-    let buckets = series::read(&making.ask, &question, step).await?;
-    let (episodes, episodes_sql) = super::episodes::table(making, &campaign, (&question, MAX_EPISODES)).await?;
+    let (buckets, (episodes, episodes_sql)) = tokio::try_join!(
+        series::read(&making.ask, &question, step),
+        super::episodes::table(making, &campaign, (&question, MAX_EPISODES)),
+    )?;
     let (models, models_sql) = models(making, (&figures, &question)).await?;
     document.blocks = vec![Block::Heading("Key figures".to_owned()), Block::Figures(key_figures.clone())];
     let warnings = figures.warnings();
