@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::App;
-use crate::extract::Listed;
+use crate::extract::{Listed, Whole};
 use crate::identity::Caller;
 use crate::problem::Result;
 
@@ -25,7 +25,7 @@ pub(crate) struct Run {
 
 /// The newest run of every agent.
 #[utoipa::path(get, path = "/v1/agents", tag = "operation", responses((status = 200, body = Listed<Run>)))]
-pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Listed<Run>>> {
+pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller, _: Whole) -> Result<Answer<Listed<Run>>> {
     caller.operator()?;
     let run = |run: castback_catalogue::agents::AgentRun| Run {
         agent: run.agent,

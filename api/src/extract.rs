@@ -53,16 +53,30 @@ impl<S: Send + Sync, F: DeserializeOwned + IntoParams> FromRequestParts<S> for L
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        known::<F>(&parts.uri)?;
+        known(&parts.uri, ListParameters::into_params(|| None).into_iter().chain(F::into_params(|| None)))?;
         let axum::extract::Query(page) = axum::extract::Query::<ListParameters>::try_from_uri(&parts.uri)?;
         let axum::extract::Query(filter) = axum::extract::Query::<F>::try_from_uri(&parts.uri)?;
         Ok(Self(page.paging()?, filter))
     }
 }
 
+/// What narrows a list that comes as a whole; like [`List`], it refuses what the list does not have.
+#[derive(Debug)]
+pub(crate) struct Whole<F = Unfiltered>(pub(crate) F);
+
+impl<S: Send + Sync, F: DeserializeOwned + IntoParams> FromRequestParts<S> for Whole<F> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        known(&parts.uri, F::into_params(|| None))?;
+        let axum::extract::Query(filter) = axum::extract::Query::<F>::try_from_uri(&parts.uri)?;
+        Ok(Self(filter))
+    }
+}
+
 /// Refuses a parameter that the list does not have.
-fn known<F: IntoParams>(uri: &Uri) -> Result<()> {
-    let own = ListParameters::into_params(|| None).into_iter().chain(F::into_params(|| None));
+fn known(uri: &Uri, own: impl IntoIterator<Item = Parameter>) -> Result<()> {
+    let own = own.into_iter();
     let names: Vec<String> = std::iter::once("account".to_owned()).chain(own.map(|own| own.name)).collect();
     let mut asked = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     match asked.find(|(name, _)| !names.iter().any(|known| known == name)) {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::Json as Answer;
 use axum::extract::State;
 use castback_catalogue::episodes::Episode;
-use castback_catalogue::podcasts::{DownloadWindow, NewPodcast, Podcast, PodcastStatus};
+use castback_catalogue::podcasts::{DownloadWindow, NewPodcast, Podcast, PodcastFilter, PodcastStatus};
 use castback_connectors::agent::feed_url;
 use castback_schemas::PodcastId;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
 use crate::extract::{Json, List, ListParameters, Listed, Path, id};
@@ -133,15 +133,28 @@ async fn first_poll(app: Arc<App>, podcast: Podcast) -> Result<()> {
     Ok(())
 }
 
+/// What narrows a list of podcasts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// `pending`, `active`, `failing` or `gone`.
+    status: Option<String>,
+    /// With this in the title or the feed's address.
+    q: Option<String>,
+}
+
 /// The account's podcasts, newest first.
-#[utoipa::path(get, path = "/v1/podcasts", tag = "podcasts", params(ListParameters),
+#[utoipa::path(get, path = "/v1/podcasts", tag = "podcasts", params(ListParameters, Filter),
     responses((status = 200, body = Listed<ShownPodcast>)))]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     scope: Scope,
-    List(page, _): List,
+    List(page, filter): List<Filter>,
 ) -> Result<Answer<Listed<ShownPodcast>>> {
-    let podcasts = app.catalogue.podcasts(scope.account(), &page).await?;
+    let status = filter.status.as_deref().map(str::parse::<PodcastStatus>).transpose();
+    let status = status.map_err(|_| Problem::field("status", "expected pending, active, failing or gone"))?;
+    let filter = PodcastFilter { status, q: filter.q };
+    let podcasts = app.catalogue.podcasts(scope.account(), &filter, &page).await?;
     Ok(Answer(Listed::of(podcasts, shown)))
 }
 

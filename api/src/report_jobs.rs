@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use castback_catalogue::CatalogueError;
 use castback_catalogue::reports::{NewReport, Report, ReportFilter, ReportKind, ReportState};
-use castback_schemas::{CampaignId, Micros};
+use castback_schemas::{CampaignId, Micros, ReportId};
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,17 @@ pub(crate) async fn get(
     scope: Scope,
     Path(report): Path<String>,
 ) -> Result<Answer<ShownReport>> {
-    Ok(Answer(shown(app.catalogue.report(scope.one()?, id(&report, "report")?).await?)))
+    Ok(Answer(shown(find(&app, scope, &report).await?)))
+}
+
+/// A report in the caller's scope.
+async fn find(app: &App, scope: Scope, text: &str) -> Result<Report> {
+    let report: ReportId = id(text, "report")?;
+    let account = match scope {
+        Scope::Account(account) => account,
+        Scope::All => app.catalogue.report_owner(report).await?.ok_or_else(|| Problem::not_found("report"))?,
+    };
+    Ok(app.catalogue.report(account, report).await?)
 }
 
 /// Which file.
@@ -179,7 +189,7 @@ pub(crate) async fn download(
     Path(report): Path<String>,
     Query(file): Query<File>,
 ) -> Result<Response> {
-    let report = app.catalogue.report(scope.one()?, id(&report, "report")?).await?;
+    let report = find(&app, scope, &report).await?;
     let format = Format::named(file.format.as_deref().unwrap_or("pdf"));
     let format = format.ok_or_else(|| Problem::field("format", "expected pdf, csv, json or parquet"))?;
     if report.state != ReportState::Ready {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::App;
-use crate::extract::{Listed, Query};
+use crate::extract::{Listed, Whole};
 use crate::identity::Scope;
 use crate::problem::{Problem, Result};
 
@@ -66,7 +66,7 @@ fn name_originals(rows: &mut [LedgerRow]) {
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     scope: Scope,
-    Query(parameters): Query<Parameters>,
+    Whole(parameters): Whole<Parameters>,
 ) -> Result<Answer<Listed<Explained>>> {
     let event_id = parameters.event_id.ok_or_else(|| Problem::field("event_id", "name one event"))?;
     if event_id.len() > MAX_ID {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use castback_catalogue::campaigns::CampaignFilter;
 use castback_catalogue::page::MAX_LIMIT;
+use castback_catalogue::podcasts::PodcastFilter;
 use castback_catalogue::reports::ReportFilter;
 use castback_catalogue::{Catalogue, Paging};
 use castback_schemas::AccountId;
@@ -120,7 +121,7 @@ async fn campaigns(catalogue: &Catalogue, account: AccountId) -> Result<Vec<Row>
 }
 
 async fn all_podcasts(catalogue: &Catalogue, account: AccountId) -> Result<Vec<castback_catalogue::podcasts::Podcast>> {
-    Ok(every!(paging => catalogue.podcasts(account, &paging).await?))
+    Ok(every!(paging => catalogue.podcasts(account, &PodcastFilter::default(), &paging).await?))
 }
 
 async fn podcasts(catalogue: &Catalogue, account: AccountId) -> Result<Vec<Row>> {

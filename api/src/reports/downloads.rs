@@ -2,7 +2,7 @@
 
 use castback_catalogue::Paging;
 use castback_catalogue::page::MAX_LIMIT;
-use castback_catalogue::podcasts::Podcast;
+use castback_catalogue::podcasts::{Podcast, PodcastFilter};
 use castback_rules::window::Window;
 use castback_schemas::Day;
 use futures::future::BoxFuture;
@@ -35,7 +35,8 @@ async fn write(making: &Making<'_>) -> Result<Document> {
         document.blocks.push(Block::Paragraph(said.to_owned()));
     }
     let paging = Paging { limit: MAX_LIMIT, cursor: None };
-    let podcasts = making.app.catalogue.podcasts(making.report.account, &paging).await?.items;
+    let all = PodcastFilter::default();
+    let podcasts = making.app.catalogue.podcasts(making.report.account, &all, &paging).await?.items;
     if podcasts.len() > MAX_PODCASTS {
         document.blocks.push(Block::Paragraph(format!("The newest {MAX_PODCASTS} podcasts; the others are left out.")));
     }

@@ -147,6 +147,7 @@ async fn the_ledger_says_why_and_balances() {
     assert_eq!(row["history"].as_array().unwrap().len(), 1, "{why}");
     account.get("/v1/ledger?event_id=nothing").await.refused(404, "not_found");
     account.get("/v1/ledger").await.refused(422, "invalid_fields");
+    account.get("/v1/ledger?event_id=request-20&topic=conversions").await.refused(422, "invalid_fields");
     let balance = account.get("/v1/ledger/balance").await.is(200).json();
     let counted = [&balance["accepted"], &balance["counted"], &balance["filtered"], &balance["pending"]];
     assert_eq!(counted, [&json!(19), &json!(18), &json!(1), &json!(0)], "{balance}");
@@ -245,6 +246,7 @@ async fn method_agents_and_tables() {
     let text = account.call("GET /v1/methodology", &[("accept", "text/markdown")], "").await.is(200);
     assert!(text.text().starts_with("# Methodology"));
     account.get("/v1/agents").await.refused(403, "forbidden");
+    bench.operator().await.get("/v1/agents?limit=1").await.refused(422, "invalid_fields");
     account.get("/v1/topics/app-events/records").await.refused(403, "forbidden");
     account.get("/v1/topics/no-such-topic/records").await.refused(404, "not_found");
     let operator = bench.operator().await;

@@ -79,6 +79,10 @@ async fn only_an_operator_names_another_account() {
     let all = operator.get("/v1/podcasts?account=all").await.is(200).json();
     let of = |id: &String| all["items"].as_array().unwrap().iter().find(|item| item["id"] == id.as_str()).unwrap();
     assert_eq!((&of(&podcast)["account_id"], &of(&theirs)["account_id"]), (&json!(owner.id), &json!(other.id)));
+    let status = of(&theirs)["status"].as_str().unwrap();
+    let path = format!("/v1/podcasts?account=all&q=OTHER.XML&status={status}");
+    assert_eq!(operator.get(&path).await.is(200).json()["items"], json!([of(&theirs)]));
+    operator.get("/v1/podcasts?status=sleepy").await.refused(422, "invalid_fields");
     let page = operator.get("/v1/podcasts?account=all&limit=1").await.is(200).json();
     let next = page["next_cursor"].as_str().unwrap();
     let rest = operator.get(&format!("/v1/podcasts?account=all&cursor={next}")).await.is(200).json();
@@ -91,8 +95,14 @@ async fn only_an_operator_names_another_account() {
     assert_eq!(campaigns["items"].as_array().unwrap().len(), 2, "{campaigns}");
     let wanted = json!({"kind": "downloads", "from": "2026-11-18", "to": "2026-11-28"});
     for account in [&owner, &other] {
-        account.post("/v1/reports", &wanted).await.is(202);
+        let report = account.post("/v1/reports", &wanted).await.is(202).json();
+        let path = format!("/v1/reports/{}", report["id"].as_str().unwrap());
+        assert_eq!(operator.get(&format!("{path}?account=all")).await.is(200).json()["id"], report["id"]);
+        operator.get(&format!("{path}/download?account=all")).await.refused(409, "wrong_state");
+        operator.get(&path).await.refused(404, "not_found");
     }
+    let nothing = format!("/v1/reports/{}?account=all", owner.id);
+    operator.get(&nothing).await.refused(404, "not_found");
     let reports = operator.get("/v1/reports?account=all").await.is(200).json();
     assert_eq!(reports["items"].as_array().unwrap().len(), 2, "{reports}");
     assert_eq!(operator.get("/v1/conversions?account=all").await.is(200).json()["items"], json!([]));

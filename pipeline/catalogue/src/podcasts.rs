@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use crate::Catalogue;
-use crate::campaigns::not_needed;
+use crate::campaigns::{escaped, not_needed};
 use crate::db::{Tx, take_numbers};
 use crate::error::{CatalogueError, Result};
 use crate::page::{Page, Paging};
@@ -67,6 +67,15 @@ pub struct Podcast {
     pub created_at: Micros,
 }
 
+/// Which podcasts a list holds; what is none does not narrow it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodcastFilter {
+    /// Whose feed does so.
+    pub status: Option<PodcastStatus>,
+    /// With this in the title or the feed's address, whatever the case of a to z.
+    pub q: Option<String>,
+}
+
 /// A podcast to be connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPodcast {
@@ -105,18 +114,30 @@ impl Catalogue {
     }
 
     /// The podcasts of an account, or of all.
-    pub async fn podcasts(&self, account: impl Into<Option<AccountId>>, paging: &Paging) -> Result<Page<Podcast>> {
+    pub async fn podcasts(
+        &self,
+        account: impl Into<Option<AccountId>>,
+        filter: &PodcastFilter,
+        paging: &Paging,
+    ) -> Result<Page<Podcast>> {
         let (account, start) = (account.into(), paging.start()?);
         let of_account = if account.is_some() { "account_id = $1" } else { "CAST($1 AS TEXT) IS NULL" };
+        // SQLite folds a to z only, PostgreSQL all: what is looked for is tried either way.
+        let text = "LOWER(COALESCE(title, '') || ' ' || feed_url)";
+        let wanted = |q: &str| format!("%{}%", escaped(q));
         let sql = format!(
             "SELECT {PODCAST_COLUMNS} FROM podcasts WHERE {of_account} AND deleted_at IS NULL \
-             AND (created_at, podcast_id) < ($2, $3) ORDER BY created_at DESC, podcast_id DESC LIMIT $4"
+             AND (created_at, podcast_id) < ($2, $3) AND ($5 IS NULL OR status = $5) \
+             AND ($6 IS NULL OR {text} LIKE $6 ESCAPE '!' OR {text} LIKE $7 ESCAPE '!') ORDER BY created_at DESC, podcast_id DESC LIMIT $4"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(account.map(|account| account.to_string()))
             .bind(start.created_at)
             .bind(start.id)
             .bind(start.rows)
+            .bind(filter.status.map(PodcastStatus::as_str))
+            .bind(filter.q.as_deref().map(|q| wanted(&q.to_lowercase())))
+            .bind(filter.q.as_deref().map(|q| wanted(&q.to_ascii_lowercase())))
             .fetch_all(self.db.reads())
             .await?;
         let items = rows.iter().map(podcast_of).collect::<Result<Vec<_>>>()?;

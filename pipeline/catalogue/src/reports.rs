@@ -166,6 +166,15 @@ impl Catalogue {
         report_of(&row)
     }
 
+    /// The account of a report, for calls that name only the report.
+    pub async fn report_owner(&self, report: ReportId) -> Result<Option<AccountId>> {
+        let row = sqlx::query("SELECT account_id FROM reports WHERE report_id = $1")
+            .bind(report.to_string())
+            .fetch_optional(self.db.reads())
+            .await?;
+        row.map(|row| parsed(&row, "account_id")).transpose()
+    }
+
     /// The reports of an account, or of all.
     pub async fn reports(
         &self,

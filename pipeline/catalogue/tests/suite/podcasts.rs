@@ -4,7 +4,7 @@ use castback_catalogue::CatalogueError;
 use castback_catalogue::episodes::{EpisodeFacts, PolledEpisode};
 use castback_catalogue::feed_polls::{FeedChange, PollUpdate};
 use castback_catalogue::page::Paging;
-use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
+use castback_catalogue::podcasts::{NewPodcast, PodcastFilter, PodcastStatus};
 use castback_schemas::time::HOUR;
 use castback_schemas::{Micros, Topic};
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ on_every_database! {
         let mut seen = Vec::new();
         let mut paging = Paging { limit: 2, cursor: None };
         loop {
-            let page = catalogue.podcasts(account, &paging).await.unwrap();
+            let page = catalogue.podcasts(account, &PodcastFilter::default(), &paging).await.unwrap();
             seen.extend(page.items.iter().map(|podcast| (podcast.created_at, podcast.id)));
             let Some(next) = page.next_cursor else { break };
             paging.cursor = Some(next);
@@ -141,7 +141,26 @@ on_every_database! {
         assert_eq!(seen.len(), 5);
         assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "{seen:?}");
         let bad = Paging { limit: 2, cursor: Some("?".to_owned()) };
-        assert!(matches!(catalogue.podcasts(account, &bad).await, Err(CatalogueError::InvalidCursor)));
+        let refused = catalogue.podcasts(account, &PodcastFilter::default(), &bad).await;
+        assert!(matches!(refused, Err(CatalogueError::InvalidCursor)));
+    }
+
+    async fn a_list_of_podcasts_is_narrowed(house) {
+        let catalogue = &house.catalogue;
+        let account = house.account("ada").await;
+        let (read, waiting) = (house.podcast(account, "show").await, house.podcast(account, "other_100%").await);
+        let titled = PollUpdate { title: Some("Übung & Co".to_owned()), ..poll(Vec::new()) };
+        catalogue.apply_poll(account, read.id, titled).await.unwrap();
+        let found = async |status: Option<PodcastStatus>, q: Option<&str>| {
+            let filter = PodcastFilter { status, q: q.map(str::to_owned) };
+            let page = catalogue.podcasts(account, &filter, &Paging::default()).await.unwrap();
+            page.items.iter().map(|podcast| podcast.id).collect::<Vec<_>>()
+        };
+        assert_eq!(found(Some(PodcastStatus::Active), None).await, [read.id]);
+        assert_eq!(found(Some(PodcastStatus::Pending), None).await, [waiting.id]);
+        assert_eq!(found(None, Some("Übung & CO")).await, [read.id]);
+        assert_eq!(found(None, Some("R_100%")).await, [waiting.id], "letters, no patterns");
+        assert!(found(Some(PodcastStatus::Gone), Some("show")).await.is_empty());
     }
 
     async fn many_episodes_arrive_at_once(house) {

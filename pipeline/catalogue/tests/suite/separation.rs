@@ -4,7 +4,7 @@ use castback_catalogue::CatalogueError;
 use castback_catalogue::campaigns::CampaignFilter;
 use castback_catalogue::keys::{KeyKind, NewKey};
 use castback_catalogue::page::Paging;
-use castback_catalogue::podcasts::DownloadWindow;
+use castback_catalogue::podcasts::{DownloadWindow, PodcastFilter};
 use castback_catalogue::reports::{NewReport, ReportFilter, ReportKind};
 use castback_catalogue::transitions::Transition;
 use castback_schemas::campaign::{Attribution, CampaignTerms};
@@ -73,7 +73,7 @@ on_every_database! {
         assert_eq!(catalogue.lease_feed(bob, podcast, "x").await.unwrap(), None);
         assert!(catalogue.all_episodes(bob, podcast).await.unwrap().is_empty());
         let paging = Paging::default();
-        assert!(catalogue.podcasts(bob, &paging).await.unwrap().items.is_empty());
+        assert!(catalogue.podcasts(bob, &PodcastFilter::default(), &paging).await.unwrap().items.is_empty());
         assert!(catalogue.campaigns(bob, &CampaignFilter::default(), &paging).await.unwrap().items.is_empty());
         assert!(catalogue.reports(bob, &ReportFilter::default(), &paging).await.unwrap().items.is_empty());
         assert_eq!(catalogue.members(bob).await.unwrap().len(), 1);
