@@ -13,12 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::App;
+use crate::accept::preferred;
 use crate::extract::{Json, Path};
 use crate::identity::{SESSION_COOKIE, session_token};
 use crate::peer::Client;
 use crate::problem::{Code, Problem, Result};
 use crate::users::{PASSWORD, limit_address, limit_person};
+use crate::{App, pages};
 
 /// Who signs in.
 #[derive(Deserialize, ToSchema)]
@@ -65,10 +66,19 @@ pub(crate) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
 
 /// Signs in by a link that is good once, and goes on to the first page.
 #[utoipa::path(get, path = "/login/{token}", tag = "users", params(("token" = String, Path)),
-    responses((status = 303, description = "to the first page"), (status = 401, description = "used or too old")))]
-pub(crate) async fn by_link(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Response> {
-    let used = || Problem::new(Code::Unauthenticated, "the link was used already, or is too old");
-    let session = app.catalogue.redeem_login_link(&token).await?.ok_or_else(used)?;
+    responses((status = 303, description = "to the first page"),
+        (status = 401, description = "used or too old; a page for who prefers `text/html`")))]
+pub(crate) async fn by_link(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let Some(session) = app.catalogue.redeem_login_link(&token).await? else {
+        return match preferred(&headers, "application/problem+json", &["text/html"]) {
+            "text/html" => Ok((StatusCode::UNAUTHORIZED, pages::used_link()).into_response()),
+            _ => Err(Problem::new(Code::Unauthenticated, "the link was used already, or is too old")),
+        };
+    };
     let headers = [
         (SET_COOKIE, cookie(&app, &session, SESSION_LIFE / SECOND)?),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -54,6 +54,18 @@ pub(super) fn signed_out() -> Markup {
     frame(false, &body)
 }
 
+/// What to do instead of following a one-time link again.
+pub(super) fn used_link() -> Markup {
+    let body = html! {
+        section.card {
+            h1 { "This link signs in no more" }
+            p { "A one-time link is good once, and only for a few minutes: this one was used already, or is too old." }
+            p { "If it was you who used it, you are signed in: " a href="/" { "go to the first page" } ". Else ask whoever gave it to you for another one, or sign in by your password, as " a href="/" { "that page" } " says." }
+        }
+    };
+    frame(false, &body)
+}
+
 /// The page of a signed-in caller.
 pub(super) fn signed_in(parts: &Parts<'_>, body: &Markup) -> Markup {
     let body = html! {

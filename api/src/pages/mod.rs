@@ -89,6 +89,11 @@ pub(crate) async fn style() -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=3600")], STYLE)
 }
 
+/// What a one-time link shows that signs nobody in any more.
+pub(crate) fn used_link() -> Response {
+    page(layout::used_link())
+}
+
 fn page(markup: Markup) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),

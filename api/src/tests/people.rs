@@ -149,6 +149,11 @@ async fn a_login_link_is_good_once() {
     let cookie = opened.header("set-cookie").split(';').next().unwrap().to_owned();
     bench.call("GET /v1/users/me", &[("cookie", &cookie)], "").await.is(200);
     bench.call(&line, &[], "").await.refused(401, "unauthenticated");
+    bench.call(&line, &[("accept", "*/*")], "").await.refused(401, "unauthenticated");
+    let browser = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+    let page = bench.call(&line, &[browser], "").await.is(401);
+    assert!(page.header("content-type").starts_with("text/html") && page.header("content-security-policy").len() > 1);
+    assert!(page.text().contains("signs in no more") && page.text().contains("another one"), "{}", page.text());
 }
 
 #[tokio::test]
