@@ -45,6 +45,8 @@ pub struct Settings {
     pub public_url: Url,
     /// Origins whose pages may call (`CORS_ORIGINS`), as browsers write them.
     pub cors_origins: Vec<String>,
+    /// Addresses of people who see across accounts (`OPERATORS`): nobody signs up with one unless an operator vouches.
+    pub operators: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpNet>,
     /// Parts that are switched off (`METRICS_ENABLED`, `EVENTS_ENABLED`, …).

@@ -98,7 +98,9 @@ async fn open_catalogue(settings: &Settings, data: &DataDir, clock: Arc<dyn Cloc
     let catalogue = opened.context("DATABASE_URL: the catalogue can't be opened")?;
     for email in &settings.operators {
         if !catalogue.add_operator(email).await? {
-            tracing::warn!("somebody in OPERATORS has not signed up yet: let them, then start again");
+            tracing::warn!(
+                "somebody in OPERATORS has not signed up yet: sign them up with the operator's key, then start again"
+            );
         }
     }
     if settings.plays(Role::Api) {

@@ -143,6 +143,7 @@ async fn app(
     let of_api = castback_api::Settings {
         public_url,
         cors_origins: settings.cors_origins.clone(),
+        operators: settings.operators.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         off: settings.off.clone(),
         tiers: Tiers::default(),

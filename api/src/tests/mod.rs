@@ -119,6 +119,7 @@ impl Bench {
         let mut settings = Settings {
             public_url: "https://cast.example/".parse().unwrap(),
             cors_origins: vec!["https://dash.example".to_owned()],
+            operators: vec!["Root@listeners.example".to_owned()],
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             off: Vec::new(),
             tiers: Tiers::default(),

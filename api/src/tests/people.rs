@@ -137,6 +137,19 @@ async fn a_session_is_a_cookie_of_our_own_pages() {
 }
 
 #[tokio::test]
+async fn an_operators_address_signs_up_by_an_operator_only() {
+    let bench = Bench::new().await;
+    let body = json!({"email": "root@Listeners.example", "password": "a long pass phrase"}).to_string();
+    let refused = bench.call("POST /v1/users", &[JSON], body.clone()).await.refused(403, "forbidden").json();
+    assert!(refused["detail"].as_str().unwrap().contains("operator-key"), "{refused}");
+    bench.call("POST /v1/users", &[JSON, ("idempotency-key", "key-9")], body.clone()).await.refused(403, "forbidden");
+    let stranger = bench.sign_up("stranger").await;
+    stranger.call("POST /v1/users", &[JSON], body.clone()).await.refused(403, "forbidden");
+    let operator = bench.operator().await;
+    operator.call("POST /v1/users", &[JSON], body).await.is(201);
+}
+
+#[tokio::test]
 async fn a_login_link_is_good_once() {
     let bench = Bench::new().await;
     bench.sign_up("ada").await;

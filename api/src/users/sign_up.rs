@@ -20,8 +20,9 @@ use super::{PASSWORD, limit_address};
 use crate::App;
 use crate::extract::{Checks, Json};
 use crate::idempotency::{self, Kept};
+use crate::identity::Caller;
 use crate::peer::Client;
-use crate::problem::Result;
+use crate::problem::{Code, Problem, Result};
 
 /// Who signs up.
 #[derive(Deserialize, ToSchema)]
@@ -62,19 +63,34 @@ fn check(body: &SignUp) -> Result<()> {
     checks.done()
 }
 
+/// Refuses an address of `OPERATORS`: addresses are not verified, and whoever has one sees across accounts from the next
+/// start on. An operator may sign it up, so the person at the machine by the key kept there.
+fn vouched(app: &App, email: &str, caller: Result<Caller>) -> Result<()> {
+    let email = email.trim().to_lowercase();
+    let named = app.settings.operators.iter().any(|operator| operator.trim().to_lowercase() == email);
+    if !named || caller.is_ok_and(|caller| caller.operator().is_ok()) {
+        return Ok(());
+    }
+    let said = "the address is one of OPERATORS: sign it up with an operator's key as `Authorization: Bearer`; the one at \
+                the machine is in the data directory's file operator-key";
+    Err(Problem::new(Code::Forbidden, said))
+}
+
 /// Signs up: an account of the free tier, its first user and their first key. Sent again with its
-/// `Idempotency-Key`, it answers the same key for a day.
+/// `Idempotency-Key`, it answers the same key for a day. An address of `OPERATORS` needs an operator's key.
 #[utoipa::path(post, path = "/v1/users", tag = "users", request_body = SignUp,
     responses((status = 201, body = SignedUp)))]
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     client: Client,
+    caller: Result<Caller>,
     headers: HeaderMap,
     Json(body): Json<SignUp>,
 ) -> Result<Response> {
     check(&body)?;
     let key = idempotency::key(&headers)?;
     limit_address(&app, client)?;
+    vouched(&app, &body.email, caller)?;
     let Some(key) = key else { return Ok(sign_up(&app, body).await.into_response()) };
     let request = keyed(&app, &key, &body);
     let here = Arc::clone(&app);
