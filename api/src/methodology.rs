@@ -125,7 +125,9 @@ impl Methodology {
             intervals: vec![
                 format!("95 %, z = {}", interval::Z),
                 "proportions: Wilson's interval, where the numerator is part of the denominator".to_owned(),
-                "ROAS: (revenue ± z·√Σ(credit·value)²) / spend, not below 0".to_owned(),
+                "ROAS: (revenue ± z·√Σ(credit·value)²) / spend, not below 0; none where refunds exceed the revenue, so that \
+                 the return itself is below 0"
+                    .to_owned(),
                 format!("thin: fewer than {} conversions", interval::THIN_CONVERSIONS),
             ],
             lateness: vec![

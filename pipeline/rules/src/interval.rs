@@ -37,10 +37,11 @@ pub fn wilson(hits: u64, of: u64) -> Option<Interval> {
 }
 
 /// The interval of revenue / spend: `max(0, R ± z·√Σ(creditᵢ·valueᵢ)²) / spend`, amounts in minor units.
-/// `None` for a spend that is not above 0.
+/// `None` for a spend that is not above 0, and for a revenue below 0 (more was refunded than bought): bounds that are
+/// cut at 0 don't hold it.
 #[must_use]
 pub fn roas(revenue: i64, sum_of_squares: f64, spend: i64) -> Option<Interval> {
-    if spend <= 0 {
+    if spend <= 0 || revenue < 0 {
         return None;
     }
     let half = Z * sum_of_squares.max(0.0).sqrt();
@@ -133,6 +134,9 @@ mod tests {
         near(interval.high, 2.0 + Z, 1e-9);
         near(roas(100, 1e12, 5_000).unwrap().low, 0.0, 0.0);
         assert_eq!(roas(100, 0.0, 0), None);
+        // 20.00 refunded and nothing bought in the range, on a spend of 50.00: R = -0.4.
+        assert_eq!(roas(-2_000, 2_000.0 * 2_000.0, 5_000), None);
+        assert_eq!(roas(0, 0.0, 5_000), Some(Interval { low: 0.0, high: 0.0 }));
     }
 
     #[test]
@@ -141,6 +145,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_interval_of_the_return_holds_it(
+            values in proptest::collection::vec(-100_000_i64..100_000, 0..20), spend in 1_i64..1_000_000
+        ) {
+            let revenue: i64 = values.iter().sum();
+            let squares: f64 = values.iter().map(|value| real(*value) * real(*value)).sum();
+            let value = real(revenue) / real(spend);
+            match roas(revenue, squares, spend) {
+                Some(Interval { low, high }) => prop_assert!(0.0 <= low && low <= value && value <= high),
+                None => prop_assert!(value < 0.0),
+            }
+        }
+
         #[test]
         fn wilson_holds_the_proportion(hits in 0_u64..1_000_000, misses in 1_u64..1_000_000) {
             let of = hits + misses;

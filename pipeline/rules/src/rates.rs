@@ -160,6 +160,9 @@ mod tests {
         assert!((roas.low.unwrap() - roi.low.unwrap() - 1.0).abs() < 1e-12);
         assert!((roas.high.unwrap() - roi.high.unwrap() - 1.0).abs() < 1e-12);
         assert_eq!(sums().cpm().low, None);
+        let refunded = Sums { revenue: -2_000, revenue_squares: 2_000.0 * 2_000.0, ..sums() };
+        assert_eq!(refunded.roas(), Rate::plain(Some(-0.4)), "no interval holds it");
+        assert_eq!(refunded.roi(), Rate::plain(Some(-1.4)));
     }
 
     #[test]
