@@ -19,7 +19,7 @@ use crate::problem::{Code, Result};
 use crate::query::{Ask, Rows};
 
 pub(crate) use question::{Heard, Question};
-pub(crate) use shown::{credited, credits, shown};
+pub(crate) use shown::{credited, credits, prefix_estimated, shown};
 
 /// The share of usable addresses under which a campaign is warned of.
 const FEW_USABLE: f64 = 0.2;

@@ -61,6 +61,12 @@ pub(crate) fn shown(figures: &Figures, question: &Question) -> Vec<Figure> {
     all
 }
 
+/// The impressions of which prefix redirects let one think, beside the key figures.
+pub(crate) fn prefix_estimated(impressions: u64, sql: String) -> Figure {
+    let said = "estimated from what a redirect saw; no part of the impressions";
+    plain("Impressions behind prefix redirects", count(impressions), said, sql)
+}
+
 /// Credit as a number: whole where it is.
 pub(crate) fn credited(micro: i64) -> Json {
     if micro % ONE == 0 { Json::from(micro / ONE) } else { Json::from(fraction(micro)) }

@@ -8,7 +8,8 @@ use futures::future::BoxFuture;
 
 use super::{Making, campaign_facts};
 use crate::App;
-use crate::figures::{Figures, Heard, Question, shown};
+use crate::figures::{Figures, Heard, Question, prefix_estimated, shown};
+use crate::performance::estimate::Sighted;
 use crate::performance::series::{self, Sums};
 use crate::problem::Result;
 use crate::render::{Block, Chart, ChartKind, Column, Document, Fact, Figure, Point, Statement, Table, Value};
@@ -29,7 +30,8 @@ async fn write(making: &Making<'_>) -> Result<Document> {
     let report = making.report;
     let question = Question::range((campaign.id, &campaign.terms), (report.from, report.to), making.now);
     let figures = Figures::read(&making.ask, &question).await?;
-    let key_figures = shown(&figures, &question);
+    let mut key_figures = shown(&figures, &question);
+    key_figures.extend(estimated(making, (&campaign, &question)).await?);
     let podcasts = podcasts(making.app, report.account, &campaign).await?;
     let mut document =
         making.document(format!("ROI report: {}", campaign.terms.name), &campaign.terms.advertiser).await?;
@@ -86,6 +88,14 @@ pub(super) async fn podcasts(
         }
     }
     Ok(podcasts)
+}
+
+/// What prefix redirects let one think of, where they saw anything.
+async fn estimated(making: &Making<'_>, (campaign, question): (&Campaign, &Question)) -> Result<Option<Figure>> {
+    let Some(sighted) = Sighted::of(making.app, making.report.account, &campaign.terms).await? else { return Ok(None) };
+    let impressions = sighted.read(&making.ask, question).await?;
+    let sql = sighted.statement(question, making.ask.kept_from()).unwrap_or_default();
+    Ok((impressions > 0).then(|| prefix_estimated(impressions, sql)))
 }
 
 fn windows(podcasts: &[(String, &'static str)]) -> String {

@@ -51,7 +51,7 @@ async fn metrics(account: &Account<'_>, play: &Play) -> Vec<String> {
 }
 
 /// Three requests of which a prefix redirect saw nothing but the address: two listeners, one on two days.
-fn sighted(play: &Play) -> Vec<Row> {
+pub(super) fn sighted(play: &Play) -> Vec<Row> {
     let seen = |(offset, when, listener): (i64, &'static str, u8)| {
         Row::from([
             ("offset", offset.into()),
