@@ -23,6 +23,7 @@ use castback_catalogue::episodes::{EpisodeFacts, PolledEpisode};
 use castback_catalogue::feed_polls::PollUpdate;
 use castback_catalogue::people::NewUser;
 use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
+use castback_catalogue::poll_log::PollNote;
 use castback_pipeline::group::GROUPS;
 use castback_pipeline::metrics::Metrics;
 use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
@@ -273,6 +274,7 @@ async fn sender(catalogue: &Catalogue, number: usize) -> Outcome<(AccountId, Pod
     };
     let episodes = (0..EPISODES).map(|number| PolledEpisode { facts: episode(number), renamed_from: None }).collect();
     let update = PollUpdate {
+        poll: PollNote { outcome: "fetched", status: Some(200), episodes: None, warnings: None },
         status: PodcastStatus::Active,
         feed_url: None,
         title: None,

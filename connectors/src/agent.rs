@@ -14,6 +14,7 @@ use std::time::Duration;
 use castback_catalogue::episodes::{EpisodeFacts, PolledEpisode};
 use castback_catalogue::feed_polls::{DueFeed, FeedChange as ToldChange, PollUpdate};
 use castback_catalogue::podcasts::PodcastStatus;
+use castback_catalogue::poll_log::PollNote;
 use castback_catalogue::unit_requests::RequestKind;
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::time::MINUTE;
@@ -167,6 +168,7 @@ impl FeedPoller {
 fn update_of(outcome: PollOutcome, known: &[Episode]) -> (PollUpdate, Option<Day>) {
     let PollOutcome { state, feed, kind } = outcome;
     let mut update = PollUpdate {
+        poll: PollNote { outcome: kind.label(), status: kind.status(), episodes: None, warnings: None },
         status: status(&kind),
         feed_url: Some(state.url.to_string()),
         title: None,
@@ -194,6 +196,8 @@ fn update_of(outcome: PollOutcome, known: &[Episode]) -> (PollUpdate, Option<Day
         facts: as_kept(episode),
     };
     update.title = feed.title;
+    update.poll.episodes = u32::try_from(read.len()).ok();
+    update.poll.warnings = Some(feed.warnings.iter().map(|(_, count)| count).fold(0, u32::saturating_add));
     update.episodes = read.iter().map(polled).collect();
     update.changes = changes.into_iter().map(told).collect();
     (update, reach)

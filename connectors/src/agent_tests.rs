@@ -36,6 +36,12 @@ impl Bench {
         self.catalogue.create_podcast(self.account, new).await.unwrap().id
     }
 
+    /// Outcome, status, episodes and warnings of every poll.
+    async fn polls(&self) -> Vec<(String, Option<i64>, Option<i64>, Option<i64>)> {
+        let polls = self.catalogue.feed_polls(self.account, 100).await.unwrap();
+        polls.into_iter().map(|poll| (poll.outcome, poll.status, poll.episodes, poll.warnings)).collect()
+    }
+
     async fn requests(&self) -> Vec<String> {
         let units: Vec<Unit> = Slot::all().map(|slot| Unit { group: Group::Counting, slot }).collect();
         self.catalogue.unit_requests(&units).await.unwrap().into_iter().map(|request| request.body).collect()
@@ -85,6 +91,7 @@ async fn a_due_feed_is_polled_and_kept_and_waits_for_its_next_turn() {
     assert_eq!(bench.catalogue.all_episodes(bench.account, id).await.unwrap().len(), 2);
     assert_eq!(bench.poller.round("test").await.unwrap(), []);
     assert_eq!(bench.requests().await, [""; 0], "nothing was asked for before");
+    assert_eq!(bench.polls().await, [("fetched".to_owned(), Some(200), Some(2), Some(0))]);
 }
 
 #[tokio::test]
@@ -112,6 +119,7 @@ async fn a_refused_address_fails_in_words_that_tell_nothing() {
     let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
     assert_eq!(podcast.status, PodcastStatus::Failing);
     assert_eq!(podcast.last_error.as_deref(), Some("the address could not be reached"));
+    assert_eq!(bench.polls().await, [("failed".to_owned(), None, None, None)]);
 }
 
 #[tokio::test]

@@ -112,6 +112,7 @@ impl Housekeeping {
     async fn clean(&self) -> anyhow::Result<String> {
         self.catalogue.prune_sessions().await?;
         self.catalogue.prune_requests().await?;
+        self.catalogue.prune_feed_polls().await?;
         let dead = self.catalogue.expire_keys(self.clock.now()).await?.len();
         let dropped = match &self.log {
             OpenLog::Embedded(log) => retain(&self.catalogue, log).await?,

@@ -22,6 +22,9 @@ const MAX_ACCOUNTS: usize = 1_000;
 /// Runs of agents lent to an operator.
 const AGENT_RUNS: u16 = 1_000;
 
+/// Polls of feeds lent, the newest: of the account, or of all to an operator.
+const FEED_POLLS: u16 = 10_000;
+
 /// A value of a lent row.
 #[derive(Debug, Clone)]
 enum Cell {
@@ -55,8 +58,10 @@ pub(crate) async fn lend(catalogue: &Catalogue, scope: Scope, sql: &str) -> Resu
         for account in &accounts {
             rows.extend(of_account(catalogue, table.name, *account).await?);
         }
-        if table.name == "agent_runs" && scope == Scope::All {
-            rows = agent_runs(catalogue).await?;
+        match table.name {
+            "agent_runs" if scope == Scope::All => rows = agent_runs(catalogue).await?,
+            "feed_polls" => rows = feed_polls(catalogue, scope).await?,
+            _ => {}
         }
         lent.add(table.name, &batch(table, &rows)?).map_err(Problem::internal)?;
     }
@@ -196,6 +201,21 @@ async fn agent_runs(catalogue: &Catalogue) -> Result<Vec<Row>> {
         ]
     };
     Ok(catalogue.agent_runs(AGENT_RUNS).await?.into_iter().map(row).collect())
+}
+
+async fn feed_polls(catalogue: &Catalogue, scope: Scope) -> Result<Vec<Row>> {
+    let row = |poll: castback_catalogue::poll_log::FeedPoll| {
+        vec![
+            poll.account.into(),
+            poll.podcast.into(),
+            Cell::Int(Some(poll.polled_at.0)),
+            poll.outcome.into(),
+            Cell::Int(poll.status),
+            Cell::Int(poll.episodes),
+            Cell::Int(poll.warnings),
+        ]
+    };
+    Ok(catalogue.feed_polls(scope.account(), FEED_POLLS).await?.into_iter().map(row).collect())
 }
 
 fn batch(table: &CatalogueTable, rows: &[Row]) -> Result<RecordBatch> {

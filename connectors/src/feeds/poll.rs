@@ -58,6 +58,18 @@ impl PollKind {
             Self::Failed(_) => "failed",
         }
     }
+
+    /// The HTTP status; none if no answer was read.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Fetched | Self::Failed(PollFailure::Feed(_) | PollFailure::Reader(_)) => Some(200),
+            Self::NotModified => Some(304),
+            Self::Gone => Some(410),
+            Self::Failed(PollFailure::Busy { status } | PollFailure::Status { status }) => Some(*status),
+            Self::Failed(PollFailure::Fetch(_)) => None,
+        }
+    }
 }
 
 /// A poll and what follows from it.

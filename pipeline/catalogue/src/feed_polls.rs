@@ -12,6 +12,7 @@ use crate::error::{CatalogueError, Result};
 use crate::outbox::{self, NewEvent};
 use crate::people::found;
 use crate::podcasts::{PODCAST_COLUMNS, Podcast, PodcastStatus, podcast_of};
+use crate::poll_log::{self, PollNote};
 use crate::stored::{document, json as to_json};
 
 /// How long a feed is leased to its poller: above the 20 s of a poll and its retries.
@@ -42,6 +43,8 @@ pub struct FeedChange {
 /// What a poll brought.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PollUpdate {
+    /// How it went, for the log of polls.
+    pub poll: PollNote,
     /// How the feed is doing.
     pub status: PodcastStatus,
     /// Where the feed is from now on, if it moved for good.
@@ -118,15 +121,15 @@ impl Catalogue {
             .await
     }
 
-    /// Keeps what a poll brought, with new versions of what changed and the events of the
-    /// changes, all at once; ends the lease. Answers the episodes that are new or changed.
+    /// Keeps what a poll brought and how it went, with new versions of what changed and the events
+    /// of the changes, all at once; ends the lease. Answers the episodes that are new or changed.
     pub async fn apply_poll(
         &self,
         account: AccountId,
         podcast: PodcastId,
         update: PollUpdate,
     ) -> Result<Vec<EpisodeId>> {
-        let now = self.now();
+        let (now, poll_id) = (self.now(), self.new_uuid());
         let ids: Vec<EpisodeId> = update.episodes.iter().map(|_| EpisodeId::from_uuid(self.new_uuid())).collect();
         let events: Vec<NewEvent> = update
             .changes
@@ -147,6 +150,7 @@ impl Catalogue {
             .change(move |tx| {
                 Box::pin(async move {
                     set_poll_outcome(tx, (account, podcast), &update, now.0).await?;
+                    poll_log::note(tx, (account, podcast), update.poll, (poll_id, now.0)).await?;
                     let changed = episodes::upsert(tx, (account, podcast), update.episodes, (ids, now.0)).await?;
                     for event in events {
                         outbox::post(tx, event).await?;

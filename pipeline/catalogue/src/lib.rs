@@ -39,6 +39,7 @@ pub mod page;
 mod password;
 pub mod people;
 pub mod podcasts;
+pub mod poll_log;
 mod reads;
 pub mod registry;
 pub mod relays;

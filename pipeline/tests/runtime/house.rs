@@ -14,6 +14,7 @@ use castback_catalogue::episodes::{EpisodeFacts, PolledEpisode};
 use castback_catalogue::feed_polls::PollUpdate;
 use castback_catalogue::people::NewUser;
 use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
+use castback_catalogue::poll_log::PollNote;
 use castback_pipeline::group::GROUPS;
 use castback_pipeline::metrics::Metrics;
 use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
@@ -134,6 +135,7 @@ impl House {
                 published_at: None,
             };
             let update = PollUpdate {
+                poll: PollNote { outcome: "fetched", status: Some(200), episodes: None, warnings: None },
                 status: PodcastStatus::Active,
                 feed_url: None,
                 title: None,

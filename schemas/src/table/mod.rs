@@ -130,8 +130,6 @@ pub enum Table {
     Carries,
     /// The other side of the balance: records appended, by hour.
     Tallies,
-    /// Polls of feeds.
-    FeedPolls,
 }
 
 impl Table {

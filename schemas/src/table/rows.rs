@@ -328,22 +328,4 @@ pub const TABLES: &[TableSpec] = &[
             withdrawn bool = "never set",
         ],
     },
-    TableSpec {
-        table: Table::FeedPolls,
-        name: "feed_polls",
-        doc: "a poll of a feed",
-        kind: Kind::Versioned,
-        key: &["podcast_id", "polled_at"],
-        filed_by: "polled_at",
-        columns: columns![
-            account_id text = "whose it is",
-            podcast_id text = "podcast",
-            polled_at time = "when",
-            outcome text = "fetched, not_modified, gone or failed",
-            status int(null) = "HTTP status",
-            episodes int(null) = "episodes read",
-            warnings int(null) = "warnings given",
-            withdrawn bool = "never set",
-        ],
-    },
 ];

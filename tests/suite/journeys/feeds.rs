@@ -91,6 +91,13 @@ async fn a_feed_that_changes_keeps_its_episodes() {
     assert!(before.iter().all(|pair| after.contains(pair)), "an episode has another id: {before:?} {after:?}");
     let shown = account.client.get(&format!("/v1/podcasts/{podcast}")).await.is(200).json();
     assert_eq!(shown["title"], "After");
+    let polls =
+        format!("SELECT outcome, status, episodes FROM feed_polls WHERE podcast_id = '{podcast}' ORDER BY polled_at");
+    let read = |episodes: usize| vec![json!("fetched"), json!(200), json!(episodes)];
+    let polls = account.sql(&polls).await;
+    assert_eq!((polls.first(), polls.last()), (Some(&read(before.len())), Some(&read(known.len()))), "{polls:?}");
+    let stranger = server.client().sign_up("stranger").await;
+    assert_eq!(stranger.sql_number("SELECT COUNT(*) FROM feed_polls").await, 0);
     server.finish().await;
 }
 

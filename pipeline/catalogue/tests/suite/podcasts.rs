@@ -5,7 +5,8 @@ use castback_catalogue::episodes::{EpisodeFacts, PolledEpisode};
 use castback_catalogue::feed_polls::{FeedChange, PollUpdate};
 use castback_catalogue::page::Paging;
 use castback_catalogue::podcasts::{NewPodcast, PodcastFilter, PodcastStatus};
-use castback_schemas::time::HOUR;
+use castback_catalogue::poll_log::PollNote;
+use castback_schemas::time::{DAY, HOUR};
 use castback_schemas::{Micros, Topic};
 use serde_json::{Value, json};
 
@@ -27,6 +28,7 @@ pub(crate) fn episode(guid: &str, title: &str) -> PolledEpisode {
 
 pub(crate) fn poll(episodes: Vec<PolledEpisode>) -> PollUpdate {
     PollUpdate {
+        poll: PollNote { outcome: "fetched", status: Some(200), episodes: Some(2), warnings: Some(0) },
         status: PodcastStatus::Active,
         feed_url: None,
         title: Some("A show".to_owned()),
@@ -119,6 +121,32 @@ on_every_database! {
         assert_eq!(now.feed_url, "https://feeds.example.com/new");
         assert_eq!((now.status, now.last_error.as_deref(), now.next_poll_at), (PodcastStatus::Gone, Some("410"), None));
         assert_eq!((now.title.as_deref(), &now.facts), (Some("A show"), &json!({ "language": "en" })));
+    }
+
+    async fn polls_are_noted_with_what_they_brought_and_forgotten_after_thirty_days(house) {
+        let catalogue = &house.catalogue;
+        let (ada, bob) = (house.account("ada").await, house.account("bob").await);
+        let (show, other) = (house.podcast(ada, "show").await.id, house.podcast(bob, "show").await.id);
+        catalogue.apply_poll(ada, show, poll(Vec::new())).await.unwrap();
+        catalogue.apply_poll(bob, other, poll(Vec::new())).await.unwrap();
+        house.clock.advance(HOUR);
+        let failed = PollNote { outcome: "failed", status: None, episodes: None, warnings: None };
+        catalogue.apply_poll(ada, show, PollUpdate { poll: failed, ..poll(Vec::new()) }).await.unwrap();
+        let polls = catalogue.feed_polls(ada, 10).await.unwrap();
+        let seen: Vec<_> = polls.iter().map(|poll| (poll.account, poll.podcast, poll.outcome.as_str(), poll.status)).collect();
+        assert_eq!(seen, [(ada, show, "failed", None), (ada, show, "fetched", Some(200))], "the newest first");
+        assert_eq!((polls[1].polled_at, polls[1].episodes, polls[1].warnings), (NOON, Some(2), Some(0)));
+        assert_eq!(catalogue.feed_polls(ada, 1).await.unwrap(), polls[..1]);
+        assert_eq!(catalogue.feed_polls(None::<castback_schemas::AccountId>, 10).await.unwrap().len(), 3);
+
+        // A poll that is not kept is not noted.
+        catalogue.delete_podcast(ada, show).await.unwrap();
+        assert!(catalogue.apply_poll(ada, show, poll(Vec::new())).await.is_err());
+        assert_eq!(catalogue.feed_polls(ada, 10).await.unwrap().len(), 2);
+        house.clock.advance(30 * DAY);
+        catalogue.prune_feed_polls().await.unwrap();
+        assert_eq!(catalogue.feed_polls(ada, 10).await.unwrap(), polls[..1]);
+        assert_eq!(catalogue.feed_polls(bob, 10).await.unwrap(), []);
     }
 
     async fn lists_come_page_by_page_newest_first(house) {

@@ -91,6 +91,19 @@ pub const CATALOGUE_TABLES: &[CatalogueTable] = &[
         ],
     },
     CatalogueTable {
+        name: "feed_polls",
+        doc: "a poll of a feed within the last 30 days, the newest 10,000",
+        columns: &[
+            OWNER,
+            column("podcast_id", Text, "podcast"),
+            column("polled_at", Time, "when"),
+            column("outcome", Text, "fetched, not_modified, gone or failed"),
+            maybe("status", Int, "HTTP status; null if no answer was read"),
+            maybe("episodes", Int, "episodes of the copy that was read, null if none was"),
+            maybe("warnings", Int, "warnings given about that copy"),
+        ],
+    },
+    CatalogueTable {
         name: "podcasts",
         doc: "a connected podcast",
         columns: &[

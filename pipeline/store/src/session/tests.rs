@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::util::pretty::pretty_format_batches;
 use castback_schemas::table::Table;
 use castback_schemas::{AccountId, Slot};
@@ -23,6 +23,17 @@ fn neighbours() -> (AccountId, AccountId) {
 
 fn canary(account: AccountId) -> String {
     format!("canary-of-{account}")
+}
+
+fn polls(account: AccountId) -> RecordBatch {
+    let text = |text: String| Arc::new(StringArray::from(vec![text])) as _;
+    let count = |count: i64| Arc::new(Int64Array::from(vec![count])) as _;
+    let at = Arc::new(TimestampMicrosecondArray::from(vec![TODAY.0]).with_timezone("UTC"));
+    let podcast = text(canary(account));
+    let columns =
+        vec![text(account.to_string()), podcast, at as _, text("fetched".into()), count(200), count(3), count(0)];
+    let table = super::CATALOGUE_TABLES.iter().find(|table| table.name == "feed_polls").unwrap();
+    RecordBatch::try_new(table.schema(), columns).unwrap()
 }
 
 fn users(account: AccountId) -> RecordBatch {
@@ -72,6 +83,7 @@ async fn planted(compacted: bool) -> (Harness, CatalogueTables) {
         let rows = rows.into_iter().map(|(table, rows)| (Slot::of(owner), table, batch(table, &rows))).collect();
         harness.commit(rows).await;
         lent.add("users", &users(owner)).unwrap();
+        lent.add("feed_polls", &polls(owner)).unwrap();
     }
     if compacted {
         harness.compactor.run().await.unwrap();
@@ -107,6 +119,7 @@ async fn the_public_tables_tell_what_was_committed() {
             ("SELECT count(*) AS n FROM downloads", "9"),
             ("SELECT count(*) AS n FROM ad_deliveries d JOIN requests r ON d.request_offset = r.\"offset\"", "1"),
             ("SELECT count(*) AS n FROM users", "1"),
+            ("SELECT sum(episodes) AS n FROM feed_polls WHERE outcome = 'fetched'", "3"),
             ("SELECT count(*) AS n FROM conversions", "0"),
             (
                 "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 3) \

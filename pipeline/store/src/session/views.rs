@@ -151,12 +151,6 @@ pub(super) const VIEWS: &[ViewSpec] = &[
         docs: &[],
     },
     ViewSpec {
-        name: "feed_polls",
-        doc: "a poll of a feed",
-        sql: "SELECT * EXCEPT (withdrawn) FROM feed_polls",
-        docs: &[],
-    },
-    ViewSpec {
         name: "ledger",
         doc: "one row per accepted record of any topic, with its current verdict",
         sql: concat!(
