@@ -87,7 +87,10 @@ const LEDGER_DOCS: &[(&str, &str)] = &[
     ("episode_id", "episode matched by the enclosure"),
     ("verdict", "counted, duplicate, filtered, late or dead_lettered"),
     ("reason", "why it is not counted"),
-    ("duplicate_of", "offset of the row it repeats or helped, same topic and slot"),
+    (
+        "duplicate_of",
+        "offset of the row it repeats or helped, same topic and slot; null where same_event_id says it: the row has that id",
+    ),
     ("counted_utc_day", "completes a download by UTC day"),
     ("counted_first_touch", "completes a download by the 24 h window from the first"),
     ("counted_last_touch", "completes a download by the 24 h window extended by touches"),
