@@ -241,7 +241,8 @@ fn facts(feed: &Feed) -> Value {
         feed.warnings.iter().map(|(warning, count)| (warning.name().to_owned(), count)).collect();
     json!({
         "author": feed.author, "language": feed.language, "link": feed.link, "image": feed.image,
-        "podcast_guid": feed.podcast_guid, "locked": feed.locked, "complete": feed.complete, "warnings": warnings,
+        "podcast_guid": feed.podcast_guid, "locked": feed.locked, "complete": feed.complete, "items": feed.items_seen,
+        "warnings": warnings,
     })
 }
 

@@ -95,6 +95,18 @@ async fn a_due_feed_is_polled_and_kept_and_waits_for_its_next_turn() {
 }
 
 #[tokio::test]
+async fn an_item_without_a_file_is_an_item_and_no_episode() {
+    let bench = Bench::new().await;
+    let text = feed(&["one"]).replace("</channel>", "<item><guid>news</guid></item></channel>");
+    let id = bench.connect(&host(vec![text]).await).await;
+    bench.poller.round("test").await.unwrap();
+    assert_eq!(bench.catalogue.all_episodes(bench.account, id).await.unwrap().len(), 1);
+    let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
+    assert_eq!((&podcast.facts["items"], &podcast.facts["warnings"]), (&json!(2), &json!({ "no_enclosure": 1 })));
+    assert_eq!(bench.polls().await, [("fetched".to_owned(), Some(200), Some(1), Some(1))]);
+}
+
+#[tokio::test]
 async fn a_new_episode_is_told_and_its_days_are_counted_again() {
     let bench = Bench::new().await;
     let id = bench.connect(&host(vec![feed(&["one"]), feed(&["two", "one"])]).await).await;

@@ -128,6 +128,9 @@ impl Collector {
             return;
         }
         self.feed.items_seen += 1;
+        if draft.enclosure.is_none() {
+            warnings.add(Warning::NoEnclosure);
+        }
         match draft.into_episode() {
             Some(episode) => self.feed.episodes.push(episode),
             None => warnings.add(Warning::NoIdentity),

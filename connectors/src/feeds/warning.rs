@@ -31,6 +31,8 @@ pub enum Warning {
     BadUrl,
     /// An item without GUID, enclosure and link: it is no episode.
     NoIdentity,
+    /// An item without an audio or video file: it is no episode that can be downloaded.
+    NoEnclosure,
     /// A GUID that stands on several items: the later one goes by its enclosure, or is left out.
     DuplicateGuid,
     /// More items than are read.
@@ -54,6 +56,7 @@ impl Warning {
             Self::BadLength => "bad_length",
             Self::BadUrl => "bad_url",
             Self::NoIdentity => "no_identity",
+            Self::NoEnclosure => "no_enclosure",
             Self::DuplicateGuid => "duplicate_guid",
             Self::TooManyItems => "too_many_items",
         }
