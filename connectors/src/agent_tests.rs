@@ -135,6 +135,25 @@ async fn a_refused_address_fails_in_words_that_tell_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_no_feed_fails_in_words_and_an_empty_feed_is_active() {
+    let bench = Bench::new().await;
+    let page = "<!DOCTYPE html><html><body>Sign in</body></html>";
+    for (body, error) in [
+        (page, Some("this is a web page (HTML), not a feed")),
+        ("file\titems\na\t<rss> or <channel>\n", Some("this is plain text, not a feed")),
+        ("<rss version=\"2.0\"></rss>", Some("this is RSS without a channel, not a feed")),
+        ("<rss version=\"2.0\"><channel></channel></rss>", None),
+    ] {
+        let id = bench.connect(&host(vec![body.to_owned()]).await).await;
+        bench.poller.round("test").await.unwrap();
+        let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
+        let status = if error.is_some() { PodcastStatus::Failing } else { PodcastStatus::Active };
+        assert_eq!((podcast.status, podcast.last_error.as_deref()), (status, error), "{body}");
+        assert_eq!(podcast.facts["warnings"]["no_items"] == 1, error.is_none(), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_feed_that_moved_to_another_feed_of_the_account_stays() {
     let bench = Bench::new().await;
     let target = host(vec![feed(&["one"])]).await;

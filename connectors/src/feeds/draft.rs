@@ -148,6 +148,9 @@ impl Collector {
     /// The feed, with every identity unique.
     pub(super) fn finish(self, mut warnings: Warnings) -> Feed {
         let mut feed = self.feed;
+        if feed.items_seen == 0 {
+            warnings.add(Warning::NoItems);
+        }
         separate(&mut feed.episodes, &mut warnings);
         feed.warnings = warnings;
         feed

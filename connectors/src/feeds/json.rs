@@ -6,10 +6,10 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::FeedError;
 use super::draft::{Collector, Draft, Enclosure, MAX_EPISODES};
 use super::model::{Feed, Format};
 use super::values::{Context, duration, identifier, length, line};
+use super::{FeedError, refused};
 
 /// Attachments and authors read of one item; more are left out.
 const MAX_PARTS: usize = 32;
@@ -59,7 +59,7 @@ struct Attachment {
 pub(super) fn parse(text: &str, mut context: Context) -> Result<Feed, FeedError> {
     let document: Document = serde_json::from_str(text).map_err(FeedError::Json)?;
     let Some(items) = document.items.filter(|_| document.version.0.contains("jsonfeed.org/version/")) else {
-        return Err(FeedError::NotAFeed);
+        return Err(FeedError::NotAFeed { found: refused::kind(text) });
     };
     let mut collector = Collector::new(Format::Json);
     let feed = &mut collector.feed;

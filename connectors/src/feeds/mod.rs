@@ -15,6 +15,7 @@ mod json;
 mod model;
 mod namespace;
 mod poll;
+mod refused;
 mod schedule;
 mod values;
 mod warning;
@@ -33,8 +34,11 @@ pub use warning::{Warning, Warnings};
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// Neither RSS, RDF, Atom nor JSON Feed.
-    #[error("the document is not a podcast feed")]
-    NotAFeed,
+    #[error("this is {found}, not a feed")]
+    NotAFeed {
+        /// What it is instead.
+        found: &'static str,
+    },
     /// It goes beyond what any feed has, and would cost more than it can be worth.
     #[error("the document has more than {limit} {what}")]
     Excessive {

@@ -99,8 +99,8 @@ fn json_feeds() {
     assert_eq!(first.enclosure_url, some("https://objects.example/17.m4a"));
     assert_eq!((first.enclosure_length, first.duration_seconds), (Some(8_000_000), Some(480)));
     assert_eq!(second.published_at.unwrap().to_string(), "2026-03-02T12:00:00Z");
-    assert!(matches!(read(b"{\"version\":\"https://jsonfeed.org/version/1\"}"), Err(FeedError::NotAFeed)));
-    assert!(matches!(read(b"{\"error\": \"sign in\"}"), Err(FeedError::NotAFeed)));
+    assert!(matches!(read(b"{\"version\":\"https://jsonfeed.org/version/1\"}"), Err(FeedError::NotAFeed { .. })));
+    assert!(matches!(read(b"{\"error\": \"sign in\"}"), Err(FeedError::NotAFeed { .. })));
     assert!(matches!(read(b"{\"items\": ["), Err(FeedError::Json(_))));
 }
 
@@ -132,10 +132,36 @@ fn a_truncated_feed_gives_its_whole_items() {
 
 #[test]
 fn what_is_no_feed_is_refused() {
-    let documents: [&[u8]; 6] =
-        [fixture!("not_a_feed.html"), b"", b"   ", b"just text", b"<bomb/>", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"];
+    let cases: [(&[u8], &str); 11] = [
+        (fixture!("not_a_feed.html"), "a web page (HTML)"),
+        (b"<html><body><feed></feed><rss><channel><title>x</title></channel></rss>", "a web page (HTML)"),
+        (b"", "an empty document"),
+        (b"  \n ", "an empty document"),
+        (b"just text", "plain text"),
+        (b"file\tnotes\na.xml\ttext between <rss> and <channel>, no <link>\n", "plain text"),
+        (b"{\"error\": \"sign in\"}", "JSON of another kind"),
+        (b"<bomb/>", "XML of another kind"),
+        (b"<rss version=\"2.0\"></rss>", "RSS without a channel"),
+        (b"<rdf:RDF/>", "RSS without a channel"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text"),
+    ];
+    for (document, found) in cases {
+        let told = read(document).map(|feed| feed.format).unwrap_err().to_string();
+        assert_eq!(told, format!("this is {found}, not a feed"));
+    }
+}
+
+#[test]
+fn a_feed_without_items_is_a_feed() {
+    let documents: [&[u8]; 4] = [
+        b"<?xml version=\"1.0\"?>\n<!-- soon -->\n<rss version=\"2.0\"><channel></channel></rss>",
+        b"\xEF\xBB\xBF<rss><channel><title>Soon</title></channel></rss>",
+        b"<feed xmlns=\"http://www.w3.org/2005/Atom\"/>",
+        b"{\"version\":\"https://jsonfeed.org/version/1\",\"items\":[]}",
+    ];
     for document in documents {
-        assert!(matches!(read(document), Err(FeedError::NotAFeed)));
+        let warnings: Vec<_> = read(document).unwrap().warnings.iter().collect();
+        assert_eq!(warnings, [(Warning::NoItems, 1)]);
     }
 }
 

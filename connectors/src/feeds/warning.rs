@@ -35,6 +35,8 @@ pub enum Warning {
     NoEnclosure,
     /// A GUID that stands on several items: the later one goes by its enclosure, or is left out.
     DuplicateGuid,
+    /// A feed without items: nothing was published yet, or what should publish them is broken.
+    NoItems,
     /// More items than are read.
     TooManyItems,
 }
@@ -58,6 +60,7 @@ impl Warning {
             Self::NoIdentity => "no_identity",
             Self::NoEnclosure => "no_enclosure",
             Self::DuplicateGuid => "duplicate_guid",
+            Self::NoItems => "no_items",
             Self::TooManyItems => "too_many_items",
         }
     }

@@ -8,13 +8,13 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::FeedError;
 use super::draft::{Collector, Draft};
 use super::model::{Feed, Format};
 use super::namespace::{Namespaces, Space};
 use super::values::Context;
 use super::warning::Warning;
 use super::xml_fields::{feed_field, item_field};
+use super::{FeedError, refused};
 
 /// Open elements; a deeper document is refused. Real feeds stay under 10, with embedded XHTML under 40. The cost of
 /// a stray end tag grows with it.
@@ -75,8 +75,16 @@ impl Element {
 
 /// Reads an XML feed.
 pub(super) fn parse(text: &str, context: Context) -> Result<Feed, FeedError> {
-    let mut walk =
-        Walk { context, namespaces: Namespaces::default(), open: Vec::new(), seen: 0, item: None, feed: None };
+    let mut walk = Walk {
+        context,
+        namespaces: Namespaces::default(),
+        open: Vec::new(),
+        seen: 0,
+        item: None,
+        feed: None,
+        strayed: false,
+        channel: false,
+    };
     let mut rest = text;
     for _ in 0..=MAX_RESTARTS {
         let Some(broken_at) = walk.read(rest)? else { break };
@@ -84,7 +92,7 @@ pub(super) fn parse(text: &str, context: Context) -> Result<Feed, FeedError> {
         let behind = rest.get(broken_at + 1..).unwrap_or_default();
         rest = behind.find('<').map_or("", |next| &behind[next..]);
     }
-    walk.finish()
+    walk.finish(text)
 }
 
 struct Walk {
@@ -96,6 +104,10 @@ struct Walk {
     /// The open item and its place in `open`.
     item: Option<(usize, Draft)>,
     feed: Option<Collector>,
+    /// Something else stands before the feed.
+    strayed: bool,
+    /// RSS has a channel.
+    channel: bool,
 }
 
 impl Walk {
@@ -137,9 +149,13 @@ impl Walk {
         let mut element = Element { name, ..Element::default() };
         self.attributes(start, &mut element)?;
         if self.feed.is_none() {
-            let Some(format) = root_format(element.local()) else { return Ok(()) };
+            let Some(format) = root_format(element.local()) else {
+                self.strayed = true;
+                return Ok(());
+            };
             self.feed = Some(Collector::new(format));
         }
+        self.channel |= element.local() == "channel";
         element.space = self.space_of(&element.name);
         if self.is_item(&element) {
             self.begin_item(&element);
@@ -263,6 +279,8 @@ impl Walk {
     fn text(&mut self, text: &str) {
         if let Some(element) = self.open.last_mut() {
             append(&mut element.text, text);
+        } else if self.feed.is_none() {
+            self.strayed |= text.contains(|letter: char| !letter.is_whitespace() && letter != '\u{feff}');
         }
     }
 
@@ -304,12 +322,24 @@ impl Walk {
         text
     }
 
-    fn finish(mut self) -> Result<Feed, FeedError> {
+    /// The feed. What has no items is one only if nothing else can be meant: a feed's elements may stand in the text
+    /// of a web page.
+    fn finish(mut self, text: &str) -> Result<Feed, FeedError> {
         if !self.open.is_empty() {
             self.context.warnings.add(Warning::NotWellFormed);
             self.close_down_to(0);
         }
-        Ok(self.feed.ok_or(FeedError::NotAFeed)?.finish(self.context.warnings))
+        let refuse = |found| Err(FeedError::NotAFeed { found });
+        let Some(collector) = self.feed.take() else { return refuse(refused::kind(text)) };
+        if collector.feed.items_seen == 0 {
+            if self.strayed {
+                return refuse(refused::kind(text));
+            }
+            if !self.channel && collector.feed.format != Format::Atom {
+                return refuse("RSS without a channel");
+            }
+        }
+        Ok(collector.finish(self.context.warnings))
     }
 }
 
