@@ -56,6 +56,7 @@ mod unread;
 mod users;
 
 pub use app::{App, AppError, AppParts, Part, Settings};
+pub use ledger::watch::run as watch_balance;
 pub use metrics::Metrics;
 pub use problem::{Code, Problem};
 pub use quota::{Buckets, Left, Quotas, Rate};

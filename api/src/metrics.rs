@@ -1,5 +1,7 @@
 //! What the API measures of itself.
 
+use std::time::Duration;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
@@ -25,6 +27,8 @@ pub struct Metrics {
     pub user_creation: Histogram,
     /// `castback_feed_connections_total`: feeds connected, by outcome of the first poll.
     pub feed_connections: IntCounterVec,
+    /// `castback_onboarding_duration_seconds`: from an account's sign-up to its first feed that could be read.
+    onboarding: Histogram,
     /// `castback_campaign_created_total`: campaigns made.
     pub campaign_created: IntCounter,
     /// `castback_campaign_creation_duration_seconds`: time to make a campaign.
@@ -51,6 +55,8 @@ impl Metrics {
             user_created: kit.counter("user_created_total", "Sign-ups")?,
             user_creation: kit.histogram("user_creation_duration_seconds", "Time of a sign-up")?,
             feed_connections: kit.counters("feed_connections_total", "First polls of feeds", &["outcome"])?,
+            onboarding: kit
+                .waits("onboarding_duration_seconds", "From a sign-up to the first feed that could be read")?,
             campaign_created: kit.counter("campaign_created_total", "Campaigns made")?,
             campaign_creation: kit.histogram("campaign_creation_duration_seconds", "Time to make a campaign")?,
             campaign_launches: kit.counters("campaign_launches_total", "Launch calls", &["outcome"])?,
@@ -67,6 +73,12 @@ impl Metrics {
         }
         metrics.queue_depth.with_label_values(&["redirects"]);
         Ok(metrics)
+    }
+
+    /// An account has its first feed, so many microseconds after it was made.
+    pub fn onboarded(&self, after: i64) {
+        let after = Duration::from_micros(u64::try_from(after).unwrap_or(0));
+        self.onboarding.observe(after.as_secs_f64());
     }
 }
 
@@ -94,6 +106,14 @@ impl Kit<'_> {
 
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         let histogram = Histogram::with_opts(opts(name, help)?)?;
+        self.0.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+
+    /// What takes people seconds to months.
+    fn waits(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        let buckets = exponential_buckets(1.0, 4.0, 13)?;
+        let histogram = Histogram::with_opts(HistogramOpts::new(name, help).namespace("castback").buckets(buckets))?;
         self.0.register(Box::new(histogram.clone()))?;
         Ok(histogram)
     }

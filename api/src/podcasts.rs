@@ -116,7 +116,9 @@ pub(crate) async fn connect(
 
 async fn first_poll(app: Arc<App>, podcast: Podcast) -> Result<()> {
     if let Some(due) = app.catalogue.lease_feed(podcast.account, podcast.id, "api").await? {
-        app.poller.poll(due).await?;
+        if let Some(after) = app.poller.poll(due).await?.onboarded {
+            app.metrics.onboarded(after);
+        }
     }
     // The agent may have been faster; then it does the poll.
     let mut polled = app.catalogue.podcast(podcast.account, podcast.id).await?;

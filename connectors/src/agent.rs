@@ -44,6 +44,9 @@ const RECOUNT_DAYS: i32 = 400;
 /// Days before a publication for which requests are looked at again: hosts publish the file first.
 const DAYS_BEFORE: i32 = 7;
 
+/// Polls of an account that are looked through for an earlier feed that could be read.
+const FIRST_POLLS: u16 = 1_000;
+
 /// Why an address is no feed's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected an address that begins with http:// or https://, without user name and password")]
@@ -72,6 +75,8 @@ pub struct Polled {
     pub outcome: &'static str,
     /// Episodes that are new or changed.
     pub changed: usize,
+    /// Of the first feed of an account that could be read: microseconds since the account was made.
+    pub onboarded: Option<i64>,
 }
 
 impl FeedPoller {
@@ -136,7 +141,18 @@ impl FeedPoller {
             self.recount(account, id, (from, now.day())).await?;
         }
         tracing::info!(podcast.id = %id, poll.outcome = label, poll.changed = changed, "feed polled");
-        Ok(Polled { outcome: label, changed })
+        let may_be_first = label == "fetched" && due.podcast.status != PodcastStatus::Active;
+        let onboarded = if may_be_first { self.onboarded(account, now).await? } else { None };
+        Ok(Polled { outcome: label, changed, onboarded })
+    }
+
+    /// How old the account is, if the feed that was just read is its first.
+    async fn onboarded(&self, account: AccountId, now: Micros) -> Result<Option<i64>, CatalogueError> {
+        let polls = self.catalogue.feed_polls(account, FIRST_POLLS).await?;
+        if polls.iter().filter(|poll| poll.outcome == "fetched").count() != 1 {
+            return Ok(None);
+        }
+        Ok(Some(now.0 - self.catalogue.account(account).await?.created_at.0))
     }
 
     /// Keeps a poll; a feed that moved to where another of the account's feeds is stays where it was.

@@ -84,7 +84,7 @@ async fn a_due_feed_is_polled_and_kept_and_waits_for_its_next_turn() {
     let bench = Bench::new().await;
     let id = bench.connect(&host(vec![feed(&["one", "two"])]).await).await;
     let polled = bench.poller.round("test").await.unwrap();
-    assert_eq!(polled, [Polled { outcome: "fetched", changed: 2 }]);
+    assert_eq!(polled, [Polled { outcome: "fetched", changed: 2, onboarded: Some(0) }]);
     let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
     assert_eq!((podcast.status, podcast.title.as_deref()), (PodcastStatus::Active, Some("Show")));
     assert!(podcast.next_poll_at.unwrap() > NOW);
@@ -113,7 +113,7 @@ async fn a_new_episode_is_told_and_its_days_are_counted_again() {
     bench.poller.round("test").await.unwrap();
     bench.clock.advance(castback_schemas::time::DAY);
     let polled = bench.poller.round("test").await.unwrap();
-    assert_eq!(polled, [Polled { outcome: "fetched", changed: 1 }]);
+    assert_eq!(polled, [Polled { outcome: "fetched", changed: 1, onboarded: None }]);
     let events = bench.catalogue.outbox_batch("test", 100).await.unwrap();
     let kinds: Vec<&str> = events.iter().filter_map(|event| event.body["kind"].as_str()).collect();
     assert_eq!(kinds, ["user_created", "episode_added", "episode_added"]);
@@ -127,7 +127,7 @@ async fn a_new_episode_is_told_and_its_days_are_counted_again() {
 async fn a_refused_address_fails_in_words_that_tell_nothing() {
     let bench = Bench::new().await;
     let id = bench.connect("http://10.0.0.1/feed.xml").await;
-    assert_eq!(bench.poller.round("test").await.unwrap(), [Polled { outcome: "failed", changed: 0 }]);
+    assert_eq!(bench.poller.round("test").await.unwrap(), [Polled { outcome: "failed", changed: 0, onboarded: None }]);
     let podcast = bench.catalogue.podcast(bench.account, id).await.unwrap();
     assert_eq!(podcast.status, PodcastStatus::Failing);
     assert_eq!(podcast.last_error.as_deref(), Some("the address could not be reached"));
@@ -151,6 +151,18 @@ async fn what_is_no_feed_fails_in_words_and_an_empty_feed_is_active() {
         assert_eq!((podcast.status, podcast.last_error.as_deref()), (status, error), "{body}");
         assert_eq!(podcast.facts["warnings"]["no_items"] == 1, error.is_none(), "{body}");
     }
+}
+
+#[tokio::test]
+async fn an_account_is_onboarded_once_by_the_first_feed_that_can_be_read() {
+    let bench = Bench::new().await;
+    let mut onboarded = Vec::new();
+    for body in ["no feed".to_owned(), feed(&["one"]), feed(&["two"])] {
+        bench.connect(&host(vec![body]).await).await;
+        bench.clock.advance(castback_schemas::time::SECOND);
+        onboarded.extend(bench.poller.round("test").await.unwrap().iter().map(|polled| polled.onboarded));
+    }
+    assert_eq!(onboarded, [None, Some(2 * castback_schemas::time::SECOND), None]);
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::TimestampMicrosecondType;
 use castback_schemas::series::SERIES;
 use castback_schemas::table::Table;
 use castback_schemas::time::SECOND;
 use castback_schemas::{Micros, Series, Topic};
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
 
 use crate::group::PROCESSORS;
@@ -23,6 +24,10 @@ pub struct Metrics {
     dead_letters: IntCounterVec,
     /// `castback_lag_records`: records on the log that no verdict was committed for, by topic.
     lag_records: IntGaugeVec,
+    /// `castback_lag_seconds`: how long the oldest of them is known to wait, by topic.
+    lag_seconds: IntGaugeVec,
+    /// `castback_ingestion_latency_seconds`: from the append of the oldest record of a commit to its verdict.
+    ingestion: Histogram,
     /// `castback_store_write_duration_seconds`: time to make a commit object durable.
     store_write: HistogramVec,
     /// `castback_unit_commits_total`: commits by outcome of their units.
@@ -160,6 +165,14 @@ impl Metrics {
                 &["topic", "reason"],
             )?,
             lag_records: IntGaugeVec::new(opts("lag_records", "Records without a committed verdict"), &["topic"])?,
+            lag_seconds: IntGaugeVec::new(
+                opts("lag_seconds", "How long the oldest record without a committed verdict waits"),
+                &["topic"],
+            )?,
+            ingestion: Histogram::with_opts(
+                HistogramOpts::from(opts("ingestion_latency_seconds", "From append to verdict, oldest of each commit"))
+                    .buckets(exponential_buckets(0.016, 2.0, 16)?),
+            )?,
             store_write: HistogramVec::new(
                 HistogramOpts::from(opts("store_write_duration_seconds", "Time to make rows durable"))
                     .buckets(exponential_buckets(0.000_5, 2.0, 16)?),
@@ -173,6 +186,8 @@ impl Metrics {
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.lag_records.clone()))?;
+        registry.register(Box::new(metrics.lag_seconds.clone()))?;
+        registry.register(Box::new(metrics.ingestion.clone()))?;
         registry.register(Box::new(metrics.store_write.clone()))?;
         registry.register(Box::new(metrics.commits.clone()))?;
         registry.register(Box::new(metrics.expired.clone()))?;
@@ -226,9 +241,15 @@ impl Metrics {
         self.store_write.with_label_values(&["influxdb"]).observe(took.as_secs_f64());
     }
 
-    /// So many records of a topic wait for a verdict.
-    pub(crate) fn lags(&self, topic: Topic, records: i64) {
+    /// The verdict of a record is committed so many microseconds after its append.
+    pub(crate) fn ingested(&self, after: i64) {
+        self.ingestion.observe(Duration::from_micros(u64::try_from(after).unwrap_or(0)).as_secs_f64());
+    }
+
+    /// So many records of a topic wait for a verdict, the oldest for so many seconds.
+    pub(crate) fn lags(&self, topic: Topic, records: i64, seconds: i64) {
         self.lag_records.with_label_values(&[topic.name()]).set(records);
+        self.lag_seconds.with_label_values(&[topic.name()]).set(seconds);
     }
 }
 
@@ -255,6 +276,17 @@ pub(crate) fn verdicts(tables: &[(Table, RecordBatch)]) -> Vec<(Topic, String, u
     all
 }
 
+/// When the oldest of the records was appended that rows give their first verdict.
+pub(crate) fn oldest(tables: &[(Table, RecordBatch)]) -> Option<Micros> {
+    let first = [Table::Requests, Table::Conversions, Table::AppEvents, Table::DeadLetters];
+    let batches = tables.iter().filter(|(table, _)| first.contains(table));
+    let appended = |(_, batch): &(Table, RecordBatch)| {
+        let times = batch.column_by_name("recorded_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        times.iter().flatten().min()
+    };
+    batches.filter_map(appended).min().map(Micros)
+}
+
 fn dead_letters(batch: &RecordBatch) -> Vec<(Topic, String, u64)> {
     let Some((topics, reasons)) = text(batch, "topic").zip(text(batch, "reason")) else { return Vec::new() };
     let row = |row: usize| Some((topics.value(row).parse().ok()?, format!("dead_lettered/{}", reasons.value(row)), 1));
@@ -263,4 +295,46 @@ fn dead_letters(batch: &RecordBatch) -> Vec<(Topic, String, u64)> {
 
 fn text<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a StringArray> {
     batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn value(registry: &Registry, name: &str) -> f64 {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let metric = &family.get_metric()[0];
+        if metric.get_histogram().get_sample_count() > 0 {
+            metric.get_histogram().get_sample_sum()
+        } else {
+            metric.get_gauge().get_value()
+        }
+    }
+
+    #[test]
+    fn latency_is_that_of_the_oldest_record_judged() {
+        let times = |times: Vec<i64>| {
+            let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
+            RecordBatch::try_from_iter([("recorded_at", column)]).unwrap()
+        };
+        let tables =
+            [(Table::Requests, times(vec![5, 3])), (Table::DeadLetters, times(vec![4])), (Table::Days, times(vec![1]))];
+        assert_eq!(oldest(&tables), Some(Micros(3)));
+        assert_eq!(oldest(&tables[2..]), None);
+
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        metrics.ingested(1_500_000);
+        metrics.lags(Topic::Conversions, 7, 42);
+        for (name, expected) in
+            [("castback_ingestion_latency_seconds", 1.5), ("castback_lag_records", 7.0), ("castback_lag_seconds", 42.0)]
+        {
+            assert!((value(&registry, name) - expected).abs() < 1e-9, "{name}");
+        }
+    }
 }

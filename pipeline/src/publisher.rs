@@ -21,7 +21,7 @@ use castback_store::{EncodedObject, SliceRows, Store, failpoint};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{Metrics, verdicts};
+use crate::metrics::{Metrics, oldest, verdicts};
 use crate::task::chain;
 use crate::unit::{HeldUnit, MAX_PENDING, Pending};
 
@@ -150,7 +150,8 @@ impl Publisher {
         if taken.is_empty() {
             return;
         }
-        let counts: Vec<_> = taken.iter().map(|(_, pending)| verdicts(&pending.tables)).collect();
+        let counts: Vec<_> =
+            taken.iter().map(|(_, pending)| (verdicts(&pending.tables), oldest(&pending.tables))).collect();
         let rows: Vec<SliceRows> = taken
             .iter_mut()
             .map(|(unit, pending)| SliceRows { unit: unit.unit, tables: std::mem::take(&mut pending.tables) })
@@ -170,11 +171,15 @@ impl Publisher {
         failpoint::hit("commit.before");
         self.refer(object_key, &encoded, &taken, stop).await;
         failpoint::hit("commit.after");
-        for ((unit, _), counts) in taken.iter().zip(&counts) {
+        let now = self.clock.now();
+        for ((unit, _), (counts, oldest)) in taken.iter().zip(&counts) {
             if unit.is_fenced() {
                 self.metrics.fenced();
-            } else {
-                self.metrics.committed(counts);
+                continue;
+            }
+            self.metrics.committed(counts);
+            if let Some(oldest) = oldest {
+                self.metrics.ingested(now.0 - oldest.0);
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::problem::Result;
 use crate::query::range::{range, word};
 
 /// Topics whose records are judged, and by which group.
-const JUDGED: [(Topic, Group); 3] = [
+pub(super) const JUDGED: [(Topic, Group); 3] = [
     (Topic::ListenerRequests, Group::Counting),
     (Topic::Conversions, Group::Counting),
     (Topic::AppEvents, Group::Experience),
@@ -182,7 +182,7 @@ async fn weigh(app: &App, weighed: &Weighed) -> Result<Balance> {
 }
 
 /// What is kept of a scope's accounts, of those of which something is not.
-async fn kept(app: &App, scope: Scope) -> Result<Vec<Kept>> {
+pub(super) async fn kept(app: &App, scope: Scope) -> Result<Vec<Kept>> {
     let mut kept = match scope {
         Scope::Account(account) => vec![app.catalogue.kept_of(account).await?],
         Scope::All => app.catalogue.kept().await?,
@@ -209,6 +209,6 @@ async fn pending(app: &App, weighed: &Weighed) -> Result<i64> {
     Ok(pending)
 }
 
-fn position(units: &[UnitStatus], unit: Unit, topic: Topic) -> Option<i64> {
+pub(super) fn position(units: &[UnitStatus], unit: Unit, topic: Topic) -> Option<i64> {
     units.iter().find(|status| status.unit == unit)?.positions.0.get(topic.name()).copied()
 }

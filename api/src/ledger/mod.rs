@@ -1,6 +1,7 @@
 //! `GET /v1/ledger`: why, record by record.
 
 pub(crate) mod balance;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 

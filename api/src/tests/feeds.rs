@@ -43,6 +43,9 @@ async fn a_feed_is_connected_with_its_episodes() {
     assert_eq!(episodes["items"][0]["length"], 4_800_000);
     assert!(episodes["next_cursor"].is_string());
     account.post("/v1/podcasts", &json!({"feed_url": url})).await.refused(409, "in_use");
+    let families = bench.app.registry.gather();
+    let onboarding = families.iter().find(|family| family.name() == "castback_onboarding_duration_seconds").unwrap();
+    assert_eq!(onboarding.get_metric()[0].get_histogram().get_sample_count(), 1);
     account.post(&format!("{path}/poll"), &json!({})).await.is(202);
     let changed = account.patch(&path, &json!({"window": "last_touch_24h"})).await.is(200).json();
     assert_eq!(changed["window"], "last_touch_24h");

@@ -3,6 +3,7 @@
 mod advice;
 mod encoders;
 mod influx;
+mod lag;
 mod outbox;
 mod reroute;
 mod round;
