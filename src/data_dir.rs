@@ -5,12 +5,20 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use castback_schemas::edge::HashKey;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::random;
+
+/// How long a start waits for the lock of a process that may be ending.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +61,28 @@ impl DataDir {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+
+    /// [`DataDir::take`] that gives a process that was killed just now the time to end: its lock goes with the last of
+    /// its threads.
+    ///
+    /// # Errors
+    /// [`DataDirError::InUse`] after [`PATIENCE`], and whatever else stands in the way at once.
+    pub(crate) async fn take_when_free(path: &Path) -> Result<Self> {
+        let end = Instant::now() + PATIENCE;
+        let mut told = false;
+        loop {
+            match Self::take(path) {
+                Err(DataDirError::InUse(path)) if Instant::now() < end => {
+                    if !told {
+                        tracing::info!(data.path = %path.display(), "another process has the data directory: waiting for its end");
+                        told = true;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                taken => return taken,
+            }
         }
     }
 
@@ -171,6 +201,20 @@ mod tests {
         drop(first);
         DataDir::take(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_is_waited_for_and_one_that_lives_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let former = DataDir::take(folder.path()).unwrap();
+        let ends = async {
+            tokio::time::sleep(4 * PAUSE).await;
+            drop(former);
+        };
+        let (taken, ()) = tokio::join!(DataDir::take_when_free(folder.path()), ends);
+        let living = taken.unwrap();
+        assert!(matches!(DataDir::take_when_free(folder.path()).await, Err(DataDirError::InUse(_))));
+        drop(living);
     }
 
     #[test]

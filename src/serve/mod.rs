@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> 
     for name in &settings.without_effect {
         tracing::warn!(setting = name, "this version does nothing with a setting that is set");
     }
-    let data = DataDir::take(&settings.data)?;
+    let data = DataDir::take_when_free(&settings.data).await?;
     let serves = settings.plays(Role::Api) || settings.plays(Role::Ingest);
     let listener = if serves {
         let bound = TcpListener::bind(arguments.listen).await;
