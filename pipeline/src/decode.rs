@@ -19,25 +19,16 @@ use castback_rules::verdict::DeadLetterReason;
 use castback_schemas::codec::{BatchDecoder, DeadReason, DecodeError, Decoded};
 use castback_schemas::edge::seal::seal;
 use castback_schemas::edge::{Hash128, HashKey};
-use castback_schemas::table::Table;
+use castback_schemas::table::{Table, VERDICT_COLUMNS};
 use castback_schemas::{AccountId, Slot, Topic};
 use serde_json::json;
 
 use crate::change::{Changes, Value};
 
-/// Columns that a verdict adds: not part of what comes from the log.
-const VERDICT_COLUMNS: &[&str] = &[
-    "verdict",
-    "reason",
-    "duplicate_of",
-    "counted_utc_day",
-    "counted_first_touch",
-    "counted_last_touch",
-    "rule_version",
-    "config_version",
-    "episode_id",
-    "app",
-];
+/// Whether a column comes with the verdict, and not from the log; so does what the lists say of the agent.
+pub(crate) fn is_judged(column: &str) -> bool {
+    column == "app" || VERDICT_COLUMNS.contains(&column)
+}
 
 /// Columns whose name on the topic is another.
 const RENAMED: &[(&str, &str)] = &[("conversion_id", "id"), ("event_type", "type")];
@@ -211,7 +202,7 @@ fn normalize(table: Table, slot: Slot, batch: &RecordBatch, records: &[&Record])
     let schema = table.spec().schema();
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
-    for field in schema.fields().iter().filter(|field| !VERDICT_COLUMNS.contains(&field.name().as_str())) {
+    for field in schema.fields().iter().filter(|field| !is_judged(field.name())) {
         let column: ArrayRef = match field.name().as_str() {
             "slot" => Arc::new(Int64Array::from_value(i64::from(slot.0), records.len())),
             "offset" => Arc::new(records.iter().map(|record| Some(record.offset)).collect::<Int64Array>()),

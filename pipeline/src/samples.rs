@@ -13,7 +13,7 @@ use castback_catalogue::episodes::EpisodeFacts;
 use castback_catalogue::podcasts::DownloadWindow;
 use castback_rules::lists::{DatedLists, ListTexts, Lists};
 use castback_schemas::campaign::CampaignVersion;
-use castback_schemas::table::{Kind, Table};
+use castback_schemas::table::{Kind, Table, VERDICT_COLUMNS};
 use castback_schemas::{AccountId, Day, EpisodeId, Micros, PodcastId, Slot};
 use uuid::Uuid;
 
@@ -204,13 +204,8 @@ pub(crate) fn batch(requests: &[Request]) -> RecordBatch {
 
 /// A batch without the columns that a verdict adds.
 pub(crate) fn unjudged(batch: &RecordBatch) -> RecordBatch {
-    let added = ["verdict", "reason", "duplicate_of", "rule_version", "config_version", "episode_id", "app"];
-    let kept: Vec<usize> = (0..batch.num_columns())
-        .filter(|&i| {
-            let name = batch.schema().field(i).name().clone();
-            !added.contains(&name.as_str()) && !name.starts_with("counted_")
-        })
-        .collect();
+    let kept: Vec<usize> =
+        (0..batch.num_columns()).filter(|&i| !crate::decode::is_judged(batch.schema().field(i).name())).collect();
     batch.project(&kept).unwrap()
 }
 
@@ -221,18 +216,6 @@ pub(crate) struct Book {
     /// Revised verdicts, as text, in order.
     pub(crate) revisions: Vec<String>,
 }
-
-const OVERLAID: [&str; 9] = [
-    "episode_id",
-    "verdict",
-    "reason",
-    "duplicate_of",
-    "counted_utc_day",
-    "counted_first_touch",
-    "counted_last_touch",
-    "rule_version",
-    "config_version",
-];
 
 pub(crate) fn cell(row: &RecordBatch, column: &str) -> String {
     let column = row.column_by_name(column).unwrap();
@@ -278,7 +261,7 @@ impl Book {
         let before = text(row);
         let schema = row.schema();
         let columns = schema.fields().iter().zip(row.columns()).map(|(field, column)| {
-            let newer = OVERLAID.contains(&field.name().as_str()).then(|| verdict.column_by_name(field.name()));
+            let newer = VERDICT_COLUMNS.contains(&field.name().as_str()).then(|| verdict.column_by_name(field.name()));
             Arc::clone(newer.flatten().unwrap_or(column))
         });
         *row = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::columns::{COMMIT, conform, ints, retain, stored_schema};
 use crate::error::{Result, StoreError};
 use crate::newest::{Newest, Runs, shown};
-use crate::overlay::{OVERLAID, Overlay, topic_of, visible};
+use crate::overlay::{Overlay, overlaid, topic_of, visible};
 use crate::scan::{Plan, ReadTask, Versions};
 use crate::segment::{self, Wanted};
 use crate::store::quarantine;
@@ -47,7 +47,7 @@ impl Verdicts {
 fn overlay(plan: &Plan, segments: Vec<(Piece, Bytes)>, parts: &[RecordBatch]) -> Result<Option<Overlay>> {
     let Some(topic) = topic_of(plan.scan.table) else { return Ok(None) };
     let schema = stored_schema(Table::Verdicts);
-    let wanted: Vec<&str> = ["account_id", "topic", "offset"].into_iter().chain(OVERLAID).collect();
+    let wanted: Vec<&str> = ["account_id", "topic", "offset"].into_iter().chain(overlaid()).collect();
     let indices: Vec<usize> = wanted.iter().filter_map(|name| schema.index_of(name).ok()).collect();
     let narrow = Arc::new(schema.project(&indices)?);
     let mut rows = Vec::new();

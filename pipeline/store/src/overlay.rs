@@ -16,25 +16,16 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::Int64Type;
 use castback_schemas::Topic;
-use castback_schemas::table::Table;
+use castback_schemas::table::{Table, VERDICT_COLUMNS};
 use hashbrown::HashMap;
 
 use crate::columns::{COMMIT, ints};
 use crate::error::Result;
 
-/// The columns of a verdict that lie over a ledger row, where the ledger table has them.
-pub(crate) const OVERLAID: [&str; 10] = [
-    "episode_id",
-    "verdict",
-    "reason",
-    "duplicate_of",
-    "counted_utc_day",
-    "counted_first_touch",
-    "counted_last_touch",
-    "rule_version",
-    "config_version",
-    COMMIT,
-];
+/// The columns that lie over a ledger row: of its verdict, and when that was committed.
+pub(crate) fn overlaid() -> impl Iterator<Item = &'static str> {
+    VERDICT_COLUMNS.into_iter().chain([COMMIT])
+}
 
 /// The topic whose verdicts lie over a ledger table; dead letters have none.
 pub(crate) fn topic_of(table: Table) -> Option<Topic> {
@@ -82,7 +73,7 @@ impl Overlay {
             found.iter().enumerate().map(|(row, verdict)| verdict.map_or((0, row), |verdict| (1, verdict))).collect();
         let mut columns = Vec::with_capacity(rows.num_columns());
         for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-            let newer = OVERLAID.contains(&field.name().as_str()).then(|| self.verdicts.column_by_name(field.name()));
+            let newer = overlaid().any(|name| name == field.name()).then(|| self.verdicts.column_by_name(field.name()));
             columns.push(match newer.flatten() {
                 Some(newer) => interleave(&[column.as_ref(), newer.as_ref()], &picks)?,
                 None => Arc::clone(column),

@@ -68,6 +68,20 @@ pub enum Kind {
     Versioned,
 }
 
+/// What a verdict says: the columns that a judge adds to a ledger row, and that a revised verdict lays over it, where the
+/// ledger table has them.
+pub const VERDICT_COLUMNS: [&str; 9] = [
+    "episode_id",
+    "verdict",
+    "reason",
+    "duplicate_of",
+    "counted_utc_day",
+    "counted_first_touch",
+    "counted_last_touch",
+    "rule_version",
+    "config_version",
+];
+
 /// A row of [`TABLES`].
 #[derive(Debug, Clone, Copy)]
 pub struct TableSpec {
@@ -156,6 +170,14 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn revised_verdicts_have_every_column_of_a_verdict() {
+        let has = |spec: &TableSpec, name: &str| spec.columns.iter().any(|column| column.name == name);
+        for name in VERDICT_COLUMNS {
+            assert!(has(Table::Verdicts.spec(), name) && has(Table::Requests.spec(), name), "{name}");
+        }
+    }
 
     #[test]
     fn tables_stand_in_the_order_of_the_enum_with_sound_keys() {
