@@ -98,8 +98,11 @@ async fn log(settings: &LogSettings, data: &Directory) -> Finding {
             let log = KafkaLog::new(options.clone(), clock).context("the client can't be made from KAFKA_*")?;
             let asked = log.survey().await;
             log.close().await;
-            let brokers =
-                asked.context("the cluster does not answer as it should; see KAFKA_SECURITY_PROTOCOL and the like")?;
+            let brokers = asked.map_err(|error| {
+                let error = anyhow::Error::from(error);
+                let hint = kafka_hint(&format!("{error:#}"));
+                error.context(format!("the cluster does not answer as it should{hint}"))
+            })?;
             let number = if brokers == 1 { "1 broker answers".to_owned() } else { format!("{brokers} brokers answer") };
             Ok(format!("{number}, and the topics are there"))
         }
@@ -115,6 +118,13 @@ async fn log(settings: &LogSettings, data: &Directory) -> Finding {
             Ok("the embedded log can be opened".to_owned())
         }
     }
+}
+
+/// What to look at, if what librdkafka says is what it says where brokers expect TLS or a password, and nobody else would
+/// know: it reads the start of their refusal as a size.
+fn kafka_hint(said: &str) -> &'static str {
+    let other_protocol = ["security.protocol", "Invalid response size"].iter().any(|words| said.contains(words));
+    if other_protocol { "; see KAFKA_SECURITY_PROTOCOL and the like" } else { "" }
 }
 
 async fn catalogue(settings: &Settings, data: &Directory) -> Finding {
@@ -194,5 +204,22 @@ async fn metrics(settings: &Settings) -> Finding {
     match tokio::net::TcpListener::bind(address).await {
         Ok(_) => Ok(format!("{address} is free")),
         Err(error) => Err(error).with_context(|| format!("nothing can listen on {address}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kafka_hint;
+
+    #[test]
+    fn the_protocol_is_named_only_where_it_is_the_reason() {
+        for (said, hinted) in [
+            ("k:9092/1: Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol", true),
+            ("k:9092/1: Receive failed: Invalid response size 352518912 (0..100000000)", true),
+            ("k:9092/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused", false),
+            ("sasl_ssl://k:9092/1: SASL authentication error: Authentication failed", false),
+        ] {
+            assert_eq!(kafka_hint(said).contains("KAFKA_SECURITY_PROTOCOL"), hinted, "{said}");
+        }
     }
 }

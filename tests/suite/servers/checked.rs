@@ -57,6 +57,8 @@ fn it_says_of_each_server_what_it_is_and_what_is_wrong() {
         let (well, said) = check(&place, &settings);
         let line = line(&said, setting);
         assert!(!well && line.starts_with("FAILED") && line.contains(words), "{settings:?}: expected {words}: {line}");
+        let hinted = line.contains("KAFKA_SECURITY_PROTOCOL");
+        assert_eq!(hinted, words == "KAFKA_SECURITY_PROTOCOL", "only where it is the reason: {line}");
         assert!(!said.contains("guessed") && !said.contains("loopback"), "a password is shown: {said}");
     }
 }
