@@ -151,6 +151,7 @@ impl App {
     pub async fn new(parts: AppParts) -> Result<(Arc<Self>, SightingsReceiver), AppError> {
         let AppParts { catalogue, store, log, clock, ids, lists, fetcher, poller, settings, sql, registry } = parts;
         let metrics = Metrics::new(&registry)?;
+        metrics.watch(&catalogue);
         let encoders = Encoders::register(&catalogue).await?;
         let edges = EdgeMap::load(&catalogue).await?;
         let (sightings, receiver) = sightings();

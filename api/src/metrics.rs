@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use castback_catalogue::Catalogue;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
@@ -29,6 +30,8 @@ pub struct Metrics {
     pub feed_connections: IntCounterVec,
     /// `castback_onboarding_duration_seconds`: from an account's sign-up to its first feed that could be read.
     onboarding: Histogram,
+    /// `castback_database_query_duration_seconds`: time of the catalogue's database, by operation (read, change, urgent).
+    database: HistogramVec,
     /// `castback_campaign_created_total`: campaigns made.
     pub campaign_created: IntCounter,
     /// `castback_campaign_creation_duration_seconds`: time to make a campaign.
@@ -57,6 +60,11 @@ impl Metrics {
             feed_connections: kit.counters("feed_connections_total", "First polls of feeds", &["outcome"])?,
             onboarding: kit
                 .waits("onboarding_duration_seconds", "From a sign-up to the first feed that could be read")?,
+            database: kit.histograms(
+                "database_query_duration_seconds",
+                "Time of the catalogue's database, with the wait for a turn",
+                &["operation"],
+            )?,
             campaign_created: kit.counter("campaign_created_total", "Campaigns made")?,
             campaign_creation: kit.histogram("campaign_creation_duration_seconds", "Time to make a campaign")?,
             campaign_launches: kit.counters("campaign_launches_total", "Launch calls", &["outcome"])?,
@@ -73,6 +81,15 @@ impl Metrics {
         }
         metrics.queue_depth.with_label_values(&["redirects"]);
         Ok(metrics)
+    }
+
+    /// Measures the catalogue's database from now on.
+    pub(crate) fn watch(&self, catalogue: &Catalogue) {
+        let database = self.database.clone();
+        let told = move |operation: &'static str, took: Duration| {
+            database.with_label_values(&[operation]).observe(took.as_secs_f64());
+        };
+        catalogue.observe(told);
     }
 
     /// An account has its first feed, so many microseconds after it was made.

@@ -46,6 +46,9 @@ async fn a_feed_is_connected_with_its_episodes() {
     let families = bench.app.registry.gather();
     let onboarding = families.iter().find(|family| family.name() == "castback_onboarding_duration_seconds").unwrap();
     assert_eq!(onboarding.get_metric()[0].get_histogram().get_sample_count(), 1);
+    let database = families.iter().find(|family| family.name() == "castback_database_query_duration_seconds").unwrap();
+    let timed = |operation| database.get_metric().iter().any(|metric| metric.get_label()[0].value() == operation);
+    assert!(timed("read") && timed("change"));
     account.post(&format!("{path}/poll"), &json!({})).await.is(202);
     let changed = account.patch(&path, &json!({"window": "last_touch_24h"})).await.is(200).json();
     assert_eq!(changed["window"], "last_touch_24h");

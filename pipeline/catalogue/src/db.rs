@@ -10,10 +10,11 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{CatalogueError, Result};
 use crate::reads::{Reads, answers};
+use crate::watch::Watch;
 use crate::writer::Writer;
 
 /// A connection inside a transaction.
@@ -61,6 +62,7 @@ const OLDEST_POSTGRES: i32 = 130_000;
 pub(crate) struct Db {
     pool: AnyPool,
     dialect: Dialect,
+    watch: Watch,
 }
 
 #[derive(Debug, Clone)]
@@ -101,7 +103,7 @@ impl Db {
             })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { pool, dialect: Dialect::Sqlite(Writer::start(connection, options)) })
+        Ok(Self { pool, dialect: Dialect::Sqlite(Writer::start(connection, options)), watch: Watch::default() })
     }
 
     async fn open_postgres(url: &str) -> Result<Self> {
@@ -140,7 +142,7 @@ impl Db {
             sqlx::raw_sql(POSTGRES_TIME).execute(&mut *connection).await?;
         }
         drop(connection);
-        Ok(Self { pool, dialect: Dialect::Postgres })
+        Ok(Self { pool, dialect: Dialect::Postgres, watch: Watch::default() })
     }
 
     /// Waits for the writes that were handed over before, then closes the connections.
@@ -160,7 +162,12 @@ impl Db {
 
     /// For single statements that read, each within [`WORK_TIMEOUT`].
     pub(crate) fn reads(&self) -> Reads {
-        Reads::new(&self.pool)
+        Reads::new(&self.pool, &self.watch)
+    }
+
+    /// Whoever measures.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Several statements that read, on one connection. Callers wrap them in
@@ -195,10 +202,13 @@ impl Db {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Tx) -> Work<'c, T> + Send + 'static,
     {
-        match &self.dialect {
+        let begun = Instant::now();
+        let done = match &self.dialect {
             Dialect::Sqlite(writer) => writer.change(work).await,
             Dialect::Postgres => self.transaction(work).await,
-        }
+        };
+        self.watch.ended("change", begun);
+        done
     }
 
     /// Writes that go before all others: commits and leases.
@@ -207,10 +217,13 @@ impl Db {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Tx) -> Work<'c, T> + Send + 'static,
     {
-        match &self.dialect {
+        let begun = Instant::now();
+        let done = match &self.dialect {
             Dialect::Sqlite(writer) => writer.urgent(work).await,
             Dialect::Postgres => self.transaction(work).await,
-        }
+        };
+        self.watch.ended("urgent", begun);
+        done
     }
 
     /// The one writer, on SQLite.

@@ -15,6 +15,7 @@
 //! and `$1` placeholders only; sums are cast.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use castback_schemas::id::{IdSource, SeededIds};
 use castback_schemas::{Clock, Micros};
@@ -52,6 +53,7 @@ mod stored;
 pub mod transitions;
 pub mod unit_requests;
 pub mod units;
+mod watch;
 mod writer;
 
 pub use error::{CatalogueError, Result};
@@ -78,6 +80,12 @@ impl Catalogue {
         let ids = SeededIds::new(secrets.bytes());
         let installation = installation::Installation::establish(&db, &ids, clock.now()).await?;
         Ok(Self { db, clock, ids: Arc::new(ids), secrets: Arc::new(secrets), installation: Arc::new(installation) })
+    }
+
+    /// Tells `observer` from now on how long each operation on the database took, with the wait for its turn: `read` (one
+    /// statement), `change`, or `urgent` (a commit or lease). The first observer stays.
+    pub fn observe(&self, observer: impl Fn(&'static str, Duration) + Send + Sync + 'static) {
+        self.db.watch().tell(observer);
     }
 
     /// Whether the catalogue answers: one read, bounded in time.

@@ -14,17 +14,19 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::db::{ACQUIRE_TIMEOUT, WORK_TIMEOUT};
 use crate::error::Result;
+use crate::watch::Watch;
 
 /// The pool for single statements, each within [`WORK_TIMEOUT`].
 #[derive(Debug)]
 pub(crate) struct Reads {
     pool: AnyPool,
     limit: Duration,
+    watch: Watch,
 }
 
 impl Reads {
-    pub(crate) fn new(pool: &AnyPool) -> Self {
-        Self { pool: pool.clone(), limit: WORK_TIMEOUT }
+    pub(crate) fn new(pool: &AnyPool, watch: &Watch) -> Self {
+        Self { pool: pool.clone(), limit: WORK_TIMEOUT, watch: watch.clone() }
     }
 
     fn within<'e, T: Send + 'e>(&self, work: BoxFuture<'e, sqlx::Result<T>>) -> BoxFuture<'e, sqlx::Result<T>> {
@@ -55,13 +57,18 @@ impl<'c> Executor<'c> for Reads {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let deadline = Instant::now() + self.limit;
+        let begun = Instant::now();
+        let deadline = begun + self.limit;
         let rows = Executor::fetch_many(&self.pool, query);
-        stream::unfold(Some(rows), move |rows| async move {
-            let mut rows = rows?;
+        stream::unfold(Some((rows, self.watch)), move |state| async move {
+            let (mut rows, watch) = state?;
             let next = timeout_at(deadline, rows.next()).await;
+            // The end, an error, or too late: nobody reads on.
+            if !matches!(next, Ok(Some(Ok(_)))) {
+                watch.ended("read", begun);
+            }
             match next {
-                Ok(row) => row.map(|row| (row, Some(rows))),
+                Ok(row) => row.map(|row| (row, Some((rows, watch)))),
                 Err(_) => Some((Err(sqlx::Error::PoolTimedOut), None)),
             }
         })
@@ -73,7 +80,15 @@ impl<'c> Executor<'c> for Reads {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        self.within(Executor::fetch_optional(&self.pool, query))
+        let begun = Instant::now();
+        let row = self.within(Executor::fetch_optional(&self.pool, query));
+        let watch = self.watch;
+        async move {
+            let row = row.await;
+            watch.ended("read", begun);
+            row
+        }
+        .boxed()
     }
 
     fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [AnyTypeInfo]) -> BoxFuture<'e, sqlx::Result<AnyStatement>>
@@ -104,7 +119,7 @@ mod tests {
     async fn a_read_that_nobody_answers_ends() {
         let pool = pool().await;
         let limit = Duration::from_millis(50);
-        let reads = || Reads { pool: pool.clone(), limit };
+        let reads = || Reads { pool: pool.clone(), limit, watch: Watch::default() };
         // It takes seconds.
         let long =
             "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000000) SELECT COUNT(*) FROM n";
@@ -115,14 +130,18 @@ mod tests {
     #[tokio::test]
     async fn rows_come_through_and_errors_too() {
         let pool = pool().await;
+        let watch = Watch::default();
+        let (told, heard) = std::sync::mpsc::channel();
+        watch.tell(move |operation, _| told.send(operation).unwrap());
         let rows: Vec<i64> = sqlx::query_scalar("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3")
-            .fetch_all(Reads::new(&pool))
+            .fetch_all(Reads::new(&pool, &watch))
             .await
             .unwrap();
         assert_eq!(rows, [1, 2, 3]);
-        let one: Option<i64> = sqlx::query_scalar("SELECT 7").fetch_optional(Reads::new(&pool)).await.unwrap();
+        let one: Option<i64> = sqlx::query_scalar("SELECT 7").fetch_optional(Reads::new(&pool, &watch)).await.unwrap();
         assert_eq!(one, Some(7));
-        assert!(sqlx::query("SELECT nothing").fetch_all(Reads::new(&pool)).await.is_err());
+        assert!(sqlx::query("SELECT nothing").fetch_all(Reads::new(&pool, &watch)).await.is_err());
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["read"; 3]);
         let mut connection = pool.acquire().await.unwrap();
         assert!(answers(&mut connection).await.unwrap());
     }
