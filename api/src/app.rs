@@ -7,9 +7,9 @@ use castback_catalogue::{Catalogue, CatalogueError};
 use castback_connectors::agent::FeedPoller;
 use castback_connectors::http::Fetcher;
 use castback_rules::lists::DatedLists;
-use castback_schemas::Clock;
 use castback_schemas::edge::HashKey;
 use castback_schemas::id::IdSource;
+use castback_schemas::{AccountId, Clock};
 use castback_store::Store;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
@@ -178,5 +178,14 @@ impl App {
             sightings,
         };
         Ok((Arc::new(app), receiver))
+    }
+
+    /// An account is shown a counted download.
+    pub(crate) async fn valued(&self, account: AccountId) {
+        match self.catalogue.note_first_value(account).await {
+            Ok(Some(made)) => self.metrics.valued(self.clock.now().0 - made.0),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(error = %error, "the first value of an account can't be noted"),
+        }
     }
 }

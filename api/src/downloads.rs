@@ -129,6 +129,9 @@ pub(crate) async fn get(
     let by = word(parameters.by.as_deref(), "by", &BY)?;
     let ask = Ask::newest(&app, Scope::Account(account)).await?;
     let mut downloads = read(&ask, Question { podcast: podcast.id, window, from, to }, by, now).await?;
+    if downloads.total > 0 {
+        app.valued(account).await;
+    }
     if by == By::Episode {
         name_episodes(&app, (account, podcast.id), &mut downloads.items).await?;
     }

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub feed_connections: IntCounterVec,
     /// `castback_onboarding_duration_seconds`: from an account's sign-up to its first feed that could be read.
     onboarding: Histogram,
+    /// `castback_time_to_first_value_seconds`: from an account's sign-up to the first answer with a counted download.
+    first_value: Histogram,
     /// `castback_database_query_duration_seconds`: time of the catalogue's database, by operation (read, change, urgent).
     database: HistogramVec,
     /// `castback_campaign_created_total`: campaigns made.
@@ -60,6 +62,8 @@ impl Metrics {
             feed_connections: kit.counters("feed_connections_total", "First polls of feeds", &["outcome"])?,
             onboarding: kit
                 .waits("onboarding_duration_seconds", "From a sign-up to the first feed that could be read")?,
+            first_value: kit
+                .waits("time_to_first_value_seconds", "From a sign-up to the first counted download shown")?,
             database: kit.histograms(
                 "database_query_duration_seconds",
                 "Time of the catalogue's database, with the wait for a turn",
@@ -94,9 +98,17 @@ impl Metrics {
 
     /// An account has its first feed, so many microseconds after it was made.
     pub fn onboarded(&self, after: i64) {
-        let after = Duration::from_micros(u64::try_from(after).unwrap_or(0));
-        self.onboarding.observe(after.as_secs_f64());
+        self.onboarding.observe(seconds(after));
     }
+
+    /// An account sees its first counted download, so many microseconds after it was made.
+    pub(crate) fn valued(&self, after: i64) {
+        self.first_value.observe(seconds(after));
+    }
+}
+
+fn seconds(micros: i64) -> f64 {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64()
 }
 
 /// Makes and registers metrics under the product's name.

@@ -173,6 +173,9 @@ impl Asked {
         let end = self.campaign.terms.ends_on.map(|day| day.next().start());
         let lookback = i64::from(self.campaign.terms.lookback_days) * DAY;
         let closed = end.is_some_and(|end| end.plus(lookback).plus(LATENESS) <= now);
+        if figures.downloads > 0 {
+            app.valued(self.account).await;
+        }
         Ok(Performance {
             campaign_id: self.campaign.id.to_string(),
             period: self.period.0,

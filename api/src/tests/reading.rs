@@ -237,6 +237,9 @@ async fn downloads_by_everything() {
     assert_eq!(days["items"], expected);
     assert_eq!(get("by=app").await["items"][0]["key"], "Player");
     assert_eq!(get("by=country&window=first_touch_24h").await["items"][0]["downloads"], 13);
+    let families = bench.app.registry.gather();
+    let value = families.iter().find(|family| family.name() == "castback_time_to_first_value_seconds").unwrap();
+    assert_eq!(value.get_metric()[0].get_histogram().get_sample_count(), 1, "of many answers, the first");
     assert_eq!(get("window=last_touch_24h").await["total"], 0);
     account.get(&format!("/v1/podcasts/{}/downloads?by=mood", play.podcast)).await.refused(422, "invalid_fields");
 }

@@ -145,6 +145,30 @@ impl Catalogue {
         account_of(&row)
     }
 
+    /// Notes that an account has seen what it came for, a counted download; answers when the account was made if that
+    /// was the first time.
+    pub async fn note_first_value(&self, account: AccountId) -> Result<Option<Micros>> {
+        let noted: Option<i64> = sqlx::query_scalar("SELECT first_value_at FROM accounts WHERE account_id = $1")
+            .bind(account.to_string())
+            .fetch_one(self.db.reads())
+            .await?;
+        if noted.is_some() {
+            return Ok(None);
+        }
+        let now = self.now().0;
+        let made: Option<i64> = self
+            .db
+            .change(move |tx| {
+                Box::pin(async move {
+                    let first = "UPDATE accounts SET first_value_at = $2 WHERE account_id = $1 \
+                                 AND first_value_at IS NULL RETURNING created_at";
+                    Ok(sqlx::query_scalar(first).bind(account.to_string()).bind(now).fetch_optional(tx).await?)
+                })
+            })
+            .await?;
+        Ok(made.map(Micros))
+    }
+
     /// Every account, oldest first: for agents and operators.
     pub async fn accounts(&self) -> Result<Vec<Account>> {
         let rows = sqlx::query("SELECT account_id, tier, created_at FROM accounts ORDER BY created_at, account_id")

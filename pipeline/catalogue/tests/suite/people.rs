@@ -3,14 +3,25 @@
 use castback_catalogue::CatalogueError;
 use castback_catalogue::people::NewUser;
 use castback_catalogue::sessions::{LinkPurpose, SESSION_LIFE};
-use castback_schemas::time::HOUR;
+use castback_schemas::time::{HOUR, SECOND};
 use castback_schemas::{Micros, Topic};
+
+use crate::harness::NOON;
 
 fn ada(email: &str) -> NewUser {
     NewUser { email: email.to_owned(), password: "analytical".into(), name: "Ada".to_owned() }
 }
 
 on_every_database! {
+    async fn the_first_value_of_an_account_is_noted_once(house) {
+        let (ada, bob) = (house.account("ada").await, house.account("bob").await);
+        house.clock.advance(SECOND);
+        for (account, first) in [(ada, true), (ada, false), (bob, true)] {
+            let made = house.catalogue.note_first_value(account).await.unwrap();
+            assert_eq!(made, first.then_some(NOON));
+        }
+    }
+
     async fn signing_up_makes_all_or_nothing(house) {
         let catalogue = &house.catalogue;
         let signed = catalogue.sign_up(ada("Ada@Example.com")).await.unwrap();
