@@ -183,6 +183,7 @@ impl House {
             catalogue: self.catalogue.clone(),
             store: self.store.clone(),
             log: self.log.clone(),
+            schemas: Arc::new(self.catalogue.clone()),
             clock: Arc::new(SystemClock),
             ids: Self::names(seed),
             lists: DatedLists::new(Arc::new(Lists::new(&ListTexts::seed(), Micros(0))?)),

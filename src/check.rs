@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog};
 use castback_catalogue::Catalogue;
+use castback_connectors::registry::{RegistryAddress, RemoteRegistry};
 use castback_schemas::id::{IdSource, SeededIds};
 use castback_schemas::{Clock, SystemClock};
 use castback_store::Objects;
@@ -41,6 +42,7 @@ pub(crate) async fn run(arguments: &SettingsArguments) -> anyhow::Result<ExitCod
         all_well &= told("OBJECT_STORE_URL", &within(objects(&settings, data)).await);
         all_well &= told("SECRET_KEY_FILE", &secret(&settings, data));
     }
+    all_well &= told("SCHEMA_REGISTRY_URL", &within(schemas(settings.schema_registry.as_ref())).await);
     all_well &= told("TIMESERIES_DB_URL", &within(mirror(&settings)).await);
     all_well &= told("USER_AGENTS_PATH", &lists(settings.user_agents_path.as_deref()));
     all_well &= told("METRICS_LISTEN", &metrics(&settings).await);
@@ -160,6 +162,22 @@ async fn objects(settings: &Settings, data: &Directory) -> Finding {
     objects.remove(&key).await.context("what was written can't be removed")?;
     anyhow::ensure!(read? == b"castback check"[..], "what was written comes back changed");
     Ok("objects can be written, read and removed".to_owned())
+}
+
+/// Whether it answers as a registry does, and whose schemas it holds. Whether it takes new ones shows at the start only:
+/// it has no way to ask without registering.
+async fn schemas(address: Option<&RegistryAddress>) -> Finding {
+    let Some(address) = address else { return Ok("not set; the registry built in, at /registry".to_owned()) };
+    let registry = RemoteRegistry::new(address)?;
+    let asked = registry.subjects().await;
+    let subjects =
+        asked.with_context(|| format!("{}: is it a registry's address, with user and password?", address.base))?;
+    let ours =
+        castback_schemas::topic::TOPICS.iter().filter(|spec| subjects.contains(&format!("{}-value", spec.topic)));
+    Ok(match ours.count() {
+        0 => "it answers; the topics' schemas are registered at the first start".to_owned(),
+        known => format!("it answers, and has the schemas of {known} topics of ours"),
+    })
 }
 
 /// Whether points could be written now: a request without points is one, for every server.

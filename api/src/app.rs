@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use castback_broker::Log;
+use castback_catalogue::registry::SchemaRegistry;
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_connectors::agent::FeedPoller;
 use castback_connectors::http::Fetcher;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub tiers: Tiers,
     /// The installation's secret (`SECRET_KEY_FILE`).
     pub secret: HashKey,
+    /// Where the schema registry is, if it is not the one built in (`SCHEMA_REGISTRY_URL`, without user and password).
+    pub registry: Option<Url>,
 }
 
 impl Settings {
@@ -74,6 +77,8 @@ pub struct AppParts {
     pub store: Store,
     /// Where records are accepted.
     pub log: Arc<dyn Log>,
+    /// Where schemas have their ids from.
+    pub schemas: Arc<dyn SchemaRegistry>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// New identifiers.
@@ -115,6 +120,8 @@ pub struct App {
     pub store: Store,
     /// Where records are accepted.
     pub log: Arc<dyn Log>,
+    /// Where schemas have their ids from.
+    pub schemas: Arc<dyn SchemaRegistry>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// New identifiers.
@@ -149,10 +156,11 @@ impl App {
     /// Makes the server's parts and registers the topics' schemas. What was seen by redirects and
     /// pixels comes out at the other end: give it to [`crate::redirects::queue::flush`].
     pub async fn new(parts: AppParts) -> Result<(Arc<Self>, SightingsReceiver), AppError> {
-        let AppParts { catalogue, store, log, clock, ids, lists, fetcher, poller, settings, sql, registry } = parts;
+        let AppParts { catalogue, store, log, schemas, clock, ids, lists, fetcher, poller, settings, sql, registry } =
+            parts;
         let metrics = Metrics::new(&registry)?;
         metrics.watch(&catalogue);
-        let encoders = Encoders::register(&catalogue).await?;
+        let encoders = Encoders::register(schemas.as_ref()).await?;
         let edges = EdgeMap::load(&catalogue).await?;
         let (sightings, receiver) = sightings();
         let app = Self {
@@ -165,6 +173,7 @@ impl App {
             catalogue,
             store,
             log,
+            schemas,
             clock,
             ids,
             lists,

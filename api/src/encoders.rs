@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use castback_catalogue::{Catalogue, CatalogueError};
+use castback_catalogue::registry::{RegistryError, SchemaRegistry};
 use castback_schemas::Topic;
-use castback_schemas::codec::{EncodeError, Encoder, schema_fingerprint};
+use castback_schemas::codec::{EncodeError, Encoder};
 use castback_schemas::event::Event;
 use castback_schemas::topic::TOPICS;
 
@@ -20,11 +20,11 @@ pub enum EncodersError {
         /// The topic.
         topic: Topic,
         /// Why.
-        source: CatalogueError,
+        source: RegistryError,
     },
-    /// A schema id that is none.
-    #[error("the schema of {topic} has no usable id")]
-    Id {
+    /// No encoder was made for a topic.
+    #[error("{topic} has no encoder")]
+    Missing {
         /// The topic.
         topic: Topic,
     },
@@ -39,16 +39,12 @@ pub struct Encoders(Arc<HashMap<Topic, Encoder>>);
 
 impl Encoders {
     /// Registers every topic's schema (subject `<topic>-value`); one that is known keeps its id.
-    pub async fn register(catalogue: &Catalogue) -> Result<Self, EncodersError> {
+    pub async fn register(schemas: &dyn SchemaRegistry) -> Result<Self, EncodersError> {
         let mut encoders = HashMap::new();
         for spec in TOPICS {
             let topic = spec.topic;
-            let subject = format!("{topic}-value");
-            let registered = catalogue
-                .register_schema(&subject, spec.schema, &schema_fingerprint(spec.schema))
-                .await
-                .map_err(|source| EncodersError::Register { topic, source })?;
-            let id = u32::try_from(registered.id).map_err(|_| EncodersError::Id { topic })?;
+            let registered = schemas.register(&format!("{topic}-value"), spec.schema).await;
+            let id = registered.map_err(|source| EncodersError::Register { topic, source })?;
             encoders.insert(topic, Encoder::new(topic, id)?);
         }
         Ok(Self(Arc::new(encoders)))
@@ -56,7 +52,8 @@ impl Encoders {
 
     /// Appends the framed value of `event` to `out`.
     pub fn encode_into<E: Event>(&self, event: &E, out: &mut Vec<u8>) -> Result<(), Problem> {
-        let encoder = self.0.get(&E::TOPIC).ok_or_else(|| Problem::internal(EncodersError::Id { topic: E::TOPIC }))?;
+        let encoder =
+            self.0.get(&E::TOPIC).ok_or_else(|| Problem::internal(EncodersError::Missing { topic: E::TOPIC }))?;
         encoder.encode_into(event, out).map_err(Problem::internal)
     }
 }

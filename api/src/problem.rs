@@ -11,6 +11,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use castback_broker::{AppendError, ReadError};
 use castback_catalogue::CatalogueError;
+use castback_catalogue::registry::RegistryError;
 use castback_connectors::http::FetchError;
 use castback_store::StoreError;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -304,6 +305,15 @@ impl From<CatalogueError> for Problem {
             }
             CatalogueError::Password => Self::field("password", "can't be kept").because(error),
             other => Self::internal(other),
+        }
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Catalogue(error) => error.into(),
+            other => Self::new(Code::Overloaded, "the schema registry gives no answer").because(other),
         }
     }
 }

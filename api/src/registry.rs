@@ -4,11 +4,15 @@
 //! accounts. A schema is taken if it is compatible both ways with every version of its subject
 //! (`FULL_TRANSITIVE`). A refusal is a problem that also carries `error_code` and `message`, by which
 //! such clients tell what happened.
+//!
+//! With a registry of others (`SCHEMA_REGISTRY_URL`) every route leads there.
 
 use std::sync::Arc;
 
 use axum::Json as Answer;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
 use castback_catalogue::registry::RegisteredSchema;
 use castback_schemas::codec::{check_compatible, check_schema, schema_fingerprint};
 use serde::{Deserialize, Serialize};
@@ -58,6 +62,20 @@ fn refused(code: Code, error_code: u32, message: &str) -> Problem {
 
 fn no_subject() -> Problem {
     refused(Code::NotFound, 40_401, "no such subject")
+}
+
+/// The middleware around these routes. Where a registry of others is set, callers are sent there: to the ids by which
+/// records name their schemas, the one built in would know no answer, or a wrong one.
+pub(crate) async fn elsewhere(
+    State(app): State<Arc<App>>,
+    _: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    let Some(base) = &app.settings.registry else { return Ok(next.run(request).await) };
+    let asked = request.uri().path_and_query().map_or("", |asked| asked.as_str());
+    let asked = asked.strip_prefix("/registry").unwrap_or_default();
+    Ok(Redirect::temporary(&format!("{}{asked}", base.as_str().trim_end_matches('/'))).into_response())
 }
 
 /// The level of compatibility, the same for every subject.

@@ -108,6 +108,14 @@ fn everything_else() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(agent_runs::list))
         .routes(routes!(pages::home))
         .routes(routes!(pages::style))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}
+
+/// The schema registry.
+fn schemas() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .routes(routes!(registry::config))
         .routes(routes!(registry::config_of))
         .routes(routes!(registry::types))
@@ -117,16 +125,14 @@ fn everything_else() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(registry::versions, registry::register))
         .routes(routes!(registry::version))
         .routes(routes!(registry::schema))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(health::metrics))
 }
 
 /// Every route as documented.
 fn contents(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let keyed = resources().layer(from_fn_with_state(Arc::clone(app), idempotency::middleware));
     let sealed = secrets().layer(from_fn_with_state(Arc::clone(app), idempotency::sealing));
-    OpenApiRouter::with_openapi(Contract::openapi()).merge(keyed).merge(sealed).merge(everything_else())
+    let schemas = schemas().layer(from_fn_with_state(Arc::clone(app), registry::elsewhere));
+    OpenApiRouter::with_openapi(Contract::openapi()).merge(keyed).merge(sealed).merge(schemas).merge(everything_else())
 }
 
 /// The whole API.

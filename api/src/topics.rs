@@ -125,10 +125,7 @@ impl Tail {
             match self.decoder.decode(&values) {
                 Ok(decoded) => break decoded,
                 Err(DecodeError::UnknownSchema { id }) => {
-                    let schema = match i32::try_from(id) {
-                        Ok(id) => self.app.catalogue.schema(id).await?,
-                        Err(_) => None,
-                    };
+                    let schema = self.app.schemas.look_up(id).await?;
                     self.decoder.learn(id, schema.as_deref());
                 }
                 Err(error) => return Err(Problem::internal(error)),

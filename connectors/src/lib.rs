@@ -1,7 +1,7 @@
-//! The outside world: the one guarded HTTP client and podcast feeds.
+//! The outside world: the one guarded HTTP client, podcast feeds, and schema registries of others.
 //!
-//! Everything that leaves this machine by HTTP goes through [`http::Fetcher`], which refuses
-//! private addresses. Nothing here knows processors, reports or pages, and nothing here
+//! Whatever goes by HTTP to where somebody's data says goes through [`http::Fetcher`], which refuses
+//! private addresses; [`http::ServerClient`] goes to where the operator says. Nothing here knows processors, reports or pages, and nothing here
 //! reads a clock: time is passed in.
 //!
 //! Where to add: a feed field is a row in `feeds/xml_fields.rs` (and `feeds/json.rs`) and a field in
@@ -11,3 +11,4 @@
 pub mod agent;
 pub mod feeds;
 pub mod http;
+pub mod registry;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use castback_broker::Log;
+use castback_catalogue::registry::SchemaRegistry;
 use castback_catalogue::unit_requests::UnitRequest;
 use castback_catalogue::units::Held;
 use castback_catalogue::{Catalogue, CatalogueError};
@@ -63,6 +64,8 @@ pub struct RuntimeParts {
     pub store: Store,
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where schemas have their ids from.
+    pub schemas: Arc<dyn SchemaRegistry>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Names for commit objects and segments.
@@ -137,6 +140,7 @@ impl Runtime {
             catalogue: catalogue.clone(),
             store: parts.store.clone(),
             log: parts.log,
+            schemas: parts.schemas,
             clock: Arc::clone(&parts.clock),
             directory: DirectoryCache::new(catalogue.clone()),
             publisher: Arc::clone(&publisher),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use castback_broker::{Log, ReadError, ReadLimits, Record};
+use castback_catalogue::registry::SchemaRegistry;
 use castback_catalogue::unit_requests::{RequestKind, UnitRequest};
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::codec::DecodeError;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub store: Store,
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where schemas have their ids from.
+    pub schemas: Arc<dyn SchemaRegistry>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The Directory.
@@ -212,16 +215,18 @@ impl Task {
         let from = self.held.position(topic);
         let Some(records) = self.read(topic, from).await else { return Ok(0) };
         let Some(last) = records.last() else { return Ok(0) };
-        let next = last.offset + 1;
-        work.log_time = work.log_time.max(last.appended_at);
+        let (next, appended_at) = (last.offset + 1, last.appended_at);
         let mut out = Changes::default();
         let rows = match work.intakes.iter_mut().find(|intake| intake.topic() == topic) {
             Some(intake) => {
                 self.keys(intake, &records).await?;
-                Some(self.decode(intake, &records, &mut out).await?)
+                let Some(rows) = self.decode(intake, &records, &mut out).await? else { return Ok(0) };
+                Some(rows)
             }
             None => None,
         };
+        // Only now: no day may freeze before records that are waiting are in it.
+        work.log_time = work.log_time.max(appended_at);
         // After the batch was read: a change that was answered before a request of it was
         // appended is in this Directory.
         let directory = self.shared.directory.current().await?;
@@ -276,22 +281,30 @@ impl Task {
         Ok(())
     }
 
+    /// The rows of records; none while the registry can't say what a schema id means: then the unit waits, since what
+    /// is not known to be wrong is no dead letter.
     async fn decode(
         &self,
         intake: &mut Intake,
         records: &[Record],
         out: &mut Changes,
-    ) -> Result<arrow::array::RecordBatch, TaskError> {
+    ) -> Result<Option<arrow::array::RecordBatch>, TaskError> {
         loop {
-            match tokio::task::block_in_place(|| intake.read(records, out)) {
-                Err(IntakeError::Decode(DecodeError::UnknownSchema { id })) => {
-                    let known = match i32::try_from(id) {
-                        Ok(id) => self.shared.catalogue.schema(id).await?,
-                        Err(_) => None,
-                    };
-                    intake.learn(id, known.as_deref());
+            let id = match tokio::task::block_in_place(|| intake.read(records, out)) {
+                Err(IntakeError::Decode(DecodeError::UnknownSchema { id })) => id,
+                other => return Ok(Some(other?)),
+            };
+            let asked = tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                asked = self.shared.schemas.look_up(id) => asked,
+            };
+            match asked {
+                Ok(known) => intake.learn(id, known.as_deref()),
+                Err(error) => {
+                    tracing::warn!(unit = %self.held.unit, schema.id = id, error = %chain(&error), "unit.schema_unknown");
+                    self.pause(AGAIN).await;
+                    return Ok(None);
                 }
-                other => return Ok(other?),
             }
         }
     }

@@ -1,11 +1,14 @@
 //! The parts that everything else stands on: log, catalogue, store, clock, identifiers, lists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog, Log};
 use castback_catalogue::Catalogue;
+use castback_catalogue::registry::SchemaRegistry;
 use castback_connectors::http::{Fetcher, Guard};
+use castback_connectors::registry::{RegistryAddress, RemoteRegistry};
 use castback_rules::lists::DatedLists;
 use castback_schemas::edge::HashKey;
 use castback_schemas::id::{IdSource, SeededIds};
@@ -15,8 +18,15 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::lists;
 use crate::data_dir::DataDir;
+use crate::failure::BadUsage;
 use crate::random;
 use crate::settings::{LogSettings, Role, Settings};
+
+/// How long a start waits for the schema registry of others.
+const REGISTRY: Duration = Duration::from_mins(1);
+
+/// Between two questions to it.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The log that was opened.
 #[derive(Debug, Clone)]
@@ -48,6 +58,7 @@ impl OpenLog {
 pub(crate) struct Parts {
     pub(crate) log: OpenLog,
     pub(crate) catalogue: Catalogue,
+    pub(crate) schemas: Arc<dyn SchemaRegistry>,
     pub(crate) store: Store,
     pub(crate) store_url: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -71,9 +82,11 @@ impl Parts {
         let store = Store::open(&store_url).context("OBJECT_STORE_URL: the object store can't be opened")?;
         let log = open_log(&settings.log, data, Arc::clone(&clock)).await?;
         let catalogue = open_catalogue(settings, data, Arc::clone(&clock)).await?;
+        let schemas = open_registry(settings.schema_registry.as_ref(), &catalogue).await?;
         let fetcher = Fetcher::new(Guard::new(settings.outbound_allow.clone())).context("no HTTP client")?;
         let owner = ids.next(clock.now()).to_string();
-        Ok(Self { log, catalogue, store, store_url, clock, ids, lists, fetcher: Arc::new(fetcher), secret, owner })
+        let fetcher = Arc::new(fetcher);
+        Ok(Self { log, catalogue, schemas, store, store_url, clock, ids, lists, fetcher, secret, owner })
     }
 }
 
@@ -107,6 +120,29 @@ async fn open_catalogue(settings: &Settings, data: &DataDir, clock: Arc<dyn Cloc
         provide_operator_key(&catalogue, data).await?;
     }
     Ok(catalogue)
+}
+
+/// The registry that is set, once it answers: without it no record can be written. One that refuses is not waited for.
+async fn open_registry(
+    address: Option<&RegistryAddress>,
+    catalogue: &Catalogue,
+) -> anyhow::Result<Arc<dyn SchemaRegistry>> {
+    let Some(address) = address else { return Ok(Arc::new(catalogue.clone())) };
+    let registry = RemoteRegistry::new(address).context("SCHEMA_REGISTRY_URL: no HTTP client")?;
+    let end = tokio::time::Instant::now() + REGISTRY;
+    while let Err(error) = registry.subjects().await {
+        let retryable = error.retryable();
+        let error = anyhow::Error::from(error);
+        if !retryable {
+            return Err(BadUsage::because(format!("SCHEMA_REGISTRY_URL: {}: {error:#}", address.base)));
+        }
+        if tokio::time::Instant::now() >= end {
+            return Err(error.context(format!("SCHEMA_REGISTRY_URL: {} can't be used", address.base)));
+        }
+        tracing::warn!(registry = %address.base, error = format!("{error:#}"), "waiting for the schema registry");
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(Arc::new(registry))
 }
 
 /// Makes the operator's key at the first start, and when the one that is kept is nobody's.

@@ -148,6 +148,7 @@ async fn app(
         off: settings.off.clone(),
         tiers: Tiers::default(),
         secret: parts.secret.clone(),
+        registry: settings.schema_registry.as_ref().map(|registry| registry.base.clone()),
     };
     let sql = query::SqlWorkers {
         pool: castback_store::worker::Pool::new(std::env::current_exe()?, vec!["sql-worker".into()], SQL_AT_ONCE),
@@ -157,6 +158,7 @@ async fn app(
         catalogue,
         store: parts.store.clone(),
         log: parts.log.shared(),
+        schemas: Arc::clone(&parts.schemas),
         clock,
         ids: Arc::clone(&parts.ids),
         lists: Arc::new(parts.lists.clone()),
@@ -177,6 +179,7 @@ async fn runtime(settings: &Settings, parts: &Parts, registry: &Registry) -> any
         catalogue: parts.catalogue.clone(),
         store: parts.store.clone(),
         log: parts.log.shared(),
+        schemas: Arc::clone(&parts.schemas),
         clock: Arc::clone(&parts.clock),
         ids: Arc::clone(&parts.ids),
         lists: parts.lists.clone(),

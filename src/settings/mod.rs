@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use castback_api::Part;
 use castback_broker::KafkaOptions;
+use castback_connectors::registry::RegistryAddress;
 use castback_store::mirror::{MirrorAddress, MirrorOptions};
 use clap::ValueEnum;
 use ipnet::IpNet;
@@ -82,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) secret_key_file: Option<PathBuf>,
     /// Where series are mirrored; none: nowhere.
     pub(crate) mirror: Option<MirrorOptions>,
+    /// Where schemas have their ids from; none: the registry built in.
+    pub(crate) schema_registry: Option<RegistryAddress>,
     /// Parts that are switched off.
     pub(crate) off: Vec<Part>,
     /// Seconds.
@@ -133,6 +136,7 @@ impl Settings {
             object_store_url: reader.read("OBJECT_STORE_URL", |text| values::scheme(text, &["file:///", "s3://"])),
             secret_key_file: reader.read("SECRET_KEY_FILE", |text| Ok(PathBuf::from(text))),
             mirror: mirror(&mut reader),
+            schema_registry: reader.read("SCHEMA_REGISTRY_URL", registry),
             off: SWITCHES.iter().filter(|(name, _)| !reader.switch(name)).map(|(_, part)| *part).collect(),
             feed_poll_interval: interval(&mut reader, "FEED_POLL_INTERVAL"),
             update_interval: interval(&mut reader, "UPDATE_INTERVAL"),
@@ -182,6 +186,10 @@ impl Settings {
                      an object store and a secret in common";
         (!missing.is_empty()).then(|| format!("{words}; please set {}", missing.join(", ")))
     }
+}
+
+fn registry(text: &str) -> Result<RegistryAddress, String> {
+    text.parse().map_err(|error: castback_connectors::registry::AddressError| error.to_string())
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {
@@ -322,6 +330,17 @@ mod tests {
         assert!(read(&given[1..], all()).unwrap_err().join(" ").contains("which server"));
         let wrong = read(&[("TIMESERIES_DB_URL", "influxdb://u:hidden@h/b")], all()).unwrap_err().join(" ");
         assert!(wrong.contains("INFLUX_TOKEN") && !wrong.contains("hidden"), "{wrong}");
+    }
+
+    #[test]
+    fn the_registry_s_password_is_not_shown() {
+        let settings = read(&[("SCHEMA_REGISTRY_URL", "https://me:hidden@registry:8081")], all()).unwrap();
+        assert_eq!(settings.schema_registry.as_ref().map(|at| at.base.as_str()), Some("https://registry:8081/"));
+        let wrong = read(&[("SCHEMA_REGISTRY_URL", "me:hidden@registry")], all()).unwrap_err().join(" ");
+        assert!(
+            wrong.contains("SCHEMA_REGISTRY_URL") && !format!("{wrong} {settings:?}").contains("hidden"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -48,7 +48,11 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "the mirror's token: it writes and reads the bucket, and makes it if it is missing",
     ),
     setting("INFLUX_ORG", "the server's only one", "the mirror's organization, by name"),
-    later("SCHEMA_REGISTRY_URL", "the catalogue's own", "a Confluent-compatible registry"),
+    setting(
+        "SCHEMA_REGISTRY_URL",
+        "the one built in",
+        "a Confluent-compatible registry: http://host:8081 or https://, with user:password@ if it wants them",
+    ),
     later("STRIPE_API_KEY", "upgrades are recorded", "charges for upgrades"),
     later("STRIPE_WEBHOOK_SECRET", "none", "proves that a webhook is Stripe's"),
     later("SMTP_URL", "mails are kept", "sends mail"),

@@ -124,10 +124,12 @@ impl Bench {
             off: Vec::new(),
             tiers: Tiers::default(),
             secret: HashKey::from_bytes([5; 32]),
+            registry: None,
         };
         change(&mut settings);
         let poller = FeedPoller::new(catalogue.clone(), Arc::clone(&fetcher), clock.clone(), PollPolicy::default());
         let parts = AppParts {
+            schemas: Arc::new(catalogue.clone()),
             catalogue,
             store: Store::open(objects.as_str()).unwrap(),
             log: log.clone(),
@@ -202,7 +204,7 @@ impl Bench {
         let values: Vec<_> = self.records(topic).await.into_iter().map(|record| record.value).collect();
         let mut decoder = BatchDecoder::new(topic).unwrap();
         for id in values.iter().filter_map(|value| schema_id(value)) {
-            let schema = self.app.catalogue.schema(i32::try_from(id).unwrap()).await.unwrap();
+            let schema = self.app.schemas.look_up(id).await.unwrap();
             decoder.learn(id, schema.as_deref());
         }
         let decoded = decoder.decode(&values).unwrap();

@@ -69,3 +69,14 @@ async fn a_version_must_be_compatible_with_all_and_an_operators() {
     operator.post(path, &json!({"schema": "{}"})).await.refused(422, "invalid_fields");
     operator.post(path, &json!({"schema": "{}", "schemaType": "JSON"})).await.refused(422, "invalid_fields");
 }
+
+#[tokio::test]
+async fn with_a_registry_of_others_callers_are_sent_there() {
+    let bench = Bench::with(|settings| settings.registry = "http://registry:8081/under/".parse().ok()).await;
+    let account = bench.sign_up("ada").await;
+    let answer = account.get("/registry/schemas/ids/7?subject=x").await.is(307);
+    assert_eq!(answer.header("location"), "http://registry:8081/under/schemas/ids/7?subject=x");
+    account.post("/registry/subjects/conversions-value", &json!({"schema": "{}"})).await.is(307);
+    bench.call("GET /registry/subjects", &[], "").await.refused(401, "unauthenticated");
+    account.get("/v1/podcasts").await.is(200);
+}

@@ -1,6 +1,6 @@
-//! A client of one Castback server, for the command line and the demo.
+//! A client of one server: of a Castback, for the command line and the demo, or of a schema registry.
 //!
-//! Not guarded: its address comes from the person at the keyboard, who may well mean this machine.
+//! Not guarded: its address comes from the person at the keyboard or the operator, who may well mean this machine.
 //! It follows no redirect, so that the key is shown to nobody else.
 
 use std::time::Duration;
@@ -98,6 +98,15 @@ impl ServerClient {
             .build()
             .map_err(ServerError::Client)?;
         Ok(Self { http, base, authorization: authorization.transpose()? })
+    }
+
+    /// A client of the server at `base`, calling as `user` by Basic.
+    pub fn with_password(base: Url, user: &str, password: &str) -> Result<Self, ServerError> {
+        let client = Self::new(base, None)?;
+        // How such a header is written is known below.
+        let request = client.http.get(client.base.clone()).basic_auth(user, Some(password)).build();
+        let authorization = request.map_err(ServerError::Client)?.headers().get(AUTHORIZATION).cloned();
+        Ok(Self { authorization, ..client })
     }
 
     /// The server's address.

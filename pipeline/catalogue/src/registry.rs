@@ -1,11 +1,82 @@
-//! The built-in schema registry: subjects, their versions, and ids that never change.
+//! The schema registry: subjects, their versions, and ids that never change.
+//!
+//! [`SchemaRegistry`] is what writers and readers of topics ask. The one built in is the [`Catalogue`]; one of others
+//! is asked over HTTP, elsewhere.
 
+use std::error::Error;
+use std::fmt;
+
+use async_trait::async_trait;
+use castback_schemas::codec::schema_fingerprint;
 use sqlx::any::AnyRow;
 
 use crate::Catalogue;
 use crate::db::{Tx, take_numbers};
 use crate::error::{CatalogueError, Result};
 use crate::stored::column;
+
+/// Who gives schemas the ids by which records name them: the catalogue, or a registry of others.
+#[async_trait]
+pub trait SchemaRegistry: fmt::Debug + Send + Sync {
+    /// The id of a schema, which is registered under `subject` if it is not yet.
+    async fn register(&self, subject: &str, text: &str) -> Result<u32, RegistryError>;
+
+    /// The text of a schema; none if the registry says that it has no such id.
+    async fn look_up(&self, id: u32) -> Result<Option<String>, RegistryError>;
+}
+
+/// Why a registry gave no answer. Nothing may be concluded about a schema; it is asked again later.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry is the catalogue, which does not answer.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// It can't be reached, or can't answer now.
+    #[error("the schema registry does not answer")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// It does not want to: not for this user, or not this schema.
+    #[error("the schema registry refuses ({status}): {detail}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// In the registry's words.
+        detail: String,
+    },
+    /// What came back is not what a registry answers.
+    #[error("this is no answer of a schema registry ({status}): {detail}")]
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// What came back, shortened.
+        detail: String,
+    },
+}
+
+impl RegistryError {
+    /// Whether the same question may be answered later without anybody changing anything.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Catalogue(error) => error.retryable(),
+            Self::Unavailable(_) => true,
+            Self::Refused { .. } | Self::Answer { .. } => false,
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaRegistry for Catalogue {
+    async fn register(&self, subject: &str, text: &str) -> Result<u32, RegistryError> {
+        let known = self.register_schema(subject, text, &schema_fingerprint(text)).await?;
+        Ok(u32::try_from(known.id).map_err(|_| CatalogueError::unreadable("schema number"))?)
+    }
+
+    async fn look_up(&self, id: u32) -> Result<Option<String>, RegistryError> {
+        // An id of the registry is a positive 32-bit number.
+        let Ok(id) = i32::try_from(id) else { return Ok(None) };
+        Ok(self.schema(id).await?)
+    }
+}
 
 /// A version of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]

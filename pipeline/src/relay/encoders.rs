@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use castback_broker::AppendError;
-use castback_catalogue::{Catalogue, CatalogueError};
+use castback_catalogue::CatalogueError;
+use castback_catalogue::registry::{RegistryError, SchemaRegistry};
 use castback_schemas::Topic;
-use castback_schemas::codec::{EncodeError, Encoder, schema_fingerprint};
+use castback_schemas::codec::{EncodeError, Encoder};
 use castback_store::StoreError;
 
 /// Why events can't be sent on; they are sent again later.
@@ -15,9 +17,9 @@ pub(super) enum SendError {
     /// The catalogue does not answer.
     #[error("the catalogue does not answer")]
     Catalogue(#[from] CatalogueError),
-    /// The registry gave an id that is none.
-    #[error("the registry's id {0} is not usable")]
-    SchemaId(i32),
+    /// The registry gave no id.
+    #[error("the schema of an event has no id")]
+    Registry(#[from] RegistryError),
     /// An event does not fit its schema.
     #[error("an event can't be written")]
     Encode(#[from] EncodeError),
@@ -34,13 +36,13 @@ pub(super) enum SendError {
 
 #[derive(Debug)]
 pub(super) struct Encoders {
-    catalogue: Catalogue,
+    schemas: Arc<dyn SchemaRegistry>,
     known: BTreeMap<Topic, Encoder>,
 }
 
 impl Encoders {
-    pub(super) fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, known: BTreeMap::new() }
+    pub(super) fn new(schemas: Arc<dyn SchemaRegistry>) -> Self {
+        Self { schemas, known: BTreeMap::new() }
     }
 
     /// The encoder of a topic under the id by which the registry knows its schema.
@@ -48,10 +50,7 @@ impl Encoders {
         match self.known.entry(topic) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
-                let schema = topic.spec().schema;
-                let subject = format!("{topic}-value");
-                let known = self.catalogue.register_schema(&subject, schema, &schema_fingerprint(schema)).await?;
-                let id = u32::try_from(known.id).map_err(|_| SendError::SchemaId(known.id))?;
+                let id = self.schemas.register(&format!("{topic}-value"), topic.spec().schema).await?;
                 Ok(place.insert(Encoder::new(topic, id)?))
             }
         }

@@ -37,7 +37,7 @@ pub(super) struct News {
 impl Relay {
     /// The encoders of what it sends.
     pub(super) fn encoders(&self) -> Encoders {
-        Encoders::new(self.shared.catalogue.clone())
+        Encoders::new(Arc::clone(&self.shared.schemas))
     }
 
     /// Waits until it is time to look again; false once the process stops.

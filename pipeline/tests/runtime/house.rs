@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -15,11 +16,12 @@ use castback_catalogue::feed_polls::PollUpdate;
 use castback_catalogue::people::NewUser;
 use castback_catalogue::podcasts::{NewPodcast, PodcastStatus};
 use castback_catalogue::poll_log::PollNote;
+use castback_catalogue::registry::{RegistryError, SchemaRegistry};
 use castback_pipeline::group::GROUPS;
 use castback_pipeline::metrics::Metrics;
 use castback_pipeline::{LedgerDays, Runtime, RuntimeParts};
 use castback_rules::lists::{DatedLists, ListTexts, Lists};
-use castback_schemas::codec::{Encoder, schema_fingerprint};
+use castback_schemas::codec::Encoder;
 use castback_schemas::event::{Event, ListenerRequest};
 use castback_schemas::id::SeededIds;
 use castback_schemas::table::Table;
@@ -46,6 +48,8 @@ pub(crate) struct House {
     pub(crate) store: Store,
     /// Where processes mirror series.
     pub(crate) mirror: Option<Mirror>,
+    /// Of the registry that processes ask.
+    pub(crate) outage: Arc<Outage>,
     database: String,
     outside: tokio::runtime::Runtime,
 }
@@ -74,6 +78,42 @@ fn lists() -> DatedLists {
 
 fn threads() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+}
+
+/// When a registry is away.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    pub(crate) lasts: AtomicBool,
+    /// How often it was asked in vain.
+    pub(crate) refused: AtomicU32,
+}
+
+/// The catalogue's registry, as far away as one of others may be.
+#[derive(Debug)]
+struct Registered {
+    catalogue: Catalogue,
+    outage: Arc<Outage>,
+}
+
+impl Registered {
+    fn reached(&self) -> Result<&Catalogue, RegistryError> {
+        if self.outage.lasts.load(Ordering::SeqCst) {
+            self.outage.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(RegistryError::Unavailable("it is away".into()));
+        }
+        Ok(&self.catalogue)
+    }
+}
+
+#[async_trait::async_trait]
+impl SchemaRegistry for Registered {
+    async fn register(&self, subject: &str, text: &str) -> Result<u32, RegistryError> {
+        self.reached()?.register(subject, text).await
+    }
+
+    async fn look_up(&self, id: u32) -> Result<Option<String>, RegistryError> {
+        self.reached()?.look_up(id).await
+    }
 }
 
 /// Who sends, and of what.
@@ -111,7 +151,17 @@ impl House {
         let log = EmbeddedLog::open(&folder.path().join("log"), clock.clone(), EmbeddedOptions::default()).unwrap();
         let catalogue = outside.block_on(Catalogue::open(&database, clock.clone(), [1; 32])).unwrap();
         let store = Store::open(&format!("file://{}", folder.path().join("objects").display())).unwrap();
-        Self { folder, clock, log: Arc::new(log), catalogue, store, mirror: None, database, outside }
+        Self {
+            folder,
+            clock,
+            log: Arc::new(log),
+            catalogue,
+            store,
+            mirror: None,
+            outage: Arc::default(),
+            database,
+            outside,
+        }
     }
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -153,12 +203,8 @@ impl House {
 
     /// An encoder whose schema the registry knows.
     pub(crate) fn encoder(&self, topic: Topic) -> Encoder {
-        let schema = topic.spec().schema;
-        let subject = format!("{topic}-value");
-        let fingerprint = schema_fingerprint(schema);
-        let known = self.catalogue.register_schema(&subject, schema, &fingerprint);
-        let id = self.wait(known).unwrap().id;
-        Encoder::new(topic, u32::try_from(id).unwrap()).unwrap()
+        let id = self.wait(self.catalogue.register(&format!("{topic}-value"), topic.spec().schema)).unwrap();
+        Encoder::new(topic, id).unwrap()
     }
 
     pub(crate) fn append(&self, records: Vec<NewRecord>) -> Vec<i64> {
@@ -258,10 +304,11 @@ impl House {
         let metrics = Metrics::new(&registry).unwrap();
         let url = self.database.clone();
         let objects = format!("file://{}", self.folder.path().join("objects").display());
-        let (clock, mirror) = (self.clock.clone(), self.mirror.clone());
+        let (clock, mirror, outage) = (self.clock.clone(), self.mirror.clone(), self.outage.clone());
         let pipeline = threads.block_on(async move {
             let catalogue = Catalogue::open(&url, clock.clone(), [seed; 32]).await.unwrap();
             let parts = RuntimeParts {
+                schemas: Arc::new(Registered { catalogue: catalogue.clone(), outage }),
                 catalogue,
                 store: Store::open(&objects).unwrap(),
                 log,

@@ -1,5 +1,7 @@
 //! Records that can't be read, anywhere among those that can.
 
+use std::sync::atomic::Ordering;
+
 use arrow::array::AsArray;
 use bytes::Bytes;
 use castback_broker::NewRecord;
@@ -12,6 +14,7 @@ use crate::house::{House, NOON, text};
 on_every_database! {
     poison_among_good_records_becomes_dead_letters_and_the_balance_holds
     records_of_an_erased_account_do_not_stop_its_slot
+    a_registry_that_is_away_makes_units_wait_and_no_dead_letters
 }
 
 fn poison_among_good_records_becomes_dead_letters_and_the_balance_holds(house: &House) {
@@ -67,4 +70,28 @@ fn records_of_an_erased_account_do_not_stop_its_slot(house: &House) {
     let letters = house.rows(Table::DeadLetters);
     let kept = letters.iter().map(|batch| batch.column_by_name("value").unwrap().as_binary::<i32>().value_data().len());
     assert_eq!(kept.sum::<usize>(), 0, "nothing of the record is kept");
+}
+
+fn a_registry_that_is_away_makes_units_wait_and_no_dead_letters(house: &House) {
+    let sender = house.sender("ada");
+    let encoder = house.encoder(Topic::ListenerRequests);
+    let mut records: Vec<_> =
+        (0..3).map(|n| sender.record(&encoder, &sender.request(&format!("waits-{n}"), n, NOON))).collect();
+    let mut unknown = records[0].value.to_vec();
+    unknown[1..5].copy_from_slice(&9_999_u32.to_be_bytes());
+    records.push(NewRecord { value: unknown.into(), ..records[0].clone() });
+    house.append(records);
+    let epochs = || house.wait(house.catalogue.units()).unwrap().iter().map(|unit| unit.epoch).collect::<Vec<_>>();
+    house.outage.lasts.store(true, Ordering::SeqCst);
+    let process = house.process(2);
+    let taken = epochs();
+    house.until("it was asked again", || house.outage.refused.load(Ordering::SeqCst) > 3);
+    let letters = || house.rows(Table::DeadLetters).iter().map(|batch| batch.num_rows()).sum::<usize>();
+    assert_eq!(letters(), 0, "nothing is known to be wrong");
+    assert_eq!(epochs(), taken, "the units are kept meanwhile");
+    house.outage.lasts.store(false, Ordering::SeqCst);
+    house.until("all is committed", || house.is_caught_up());
+    process.stop();
+    let verdicts = house.balanced(Topic::ListenerRequests, Table::Requests);
+    assert_eq!(verdicts, [("counted".to_owned(), 3), ("dead_lettered undecodable".to_owned(), 1)].into());
 }

@@ -9,5 +9,6 @@ mod mirror;
 mod outbound;
 mod processes;
 mod redirects;
+mod registry;
 mod separation;
 pub(crate) mod walk;
