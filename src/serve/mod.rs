@@ -8,6 +8,7 @@
 mod agents;
 mod heartbeat;
 mod housekeeping;
+mod installation;
 mod lists;
 mod metrics;
 mod parts;

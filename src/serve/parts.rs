@@ -16,7 +16,7 @@ use castback_schemas::{Clock, SystemClock};
 use castback_store::Store;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::lists;
+use super::{installation, lists};
 use crate::data_dir::DataDir;
 use crate::failure::BadUsage;
 use crate::random;
@@ -82,9 +82,11 @@ impl Parts {
         let store = Store::open(&store_url).context("OBJECT_STORE_URL: the object store can't be opened")?;
         let log = open_log(&settings.log, data, Arc::clone(&clock)).await?;
         let catalogue = open_catalogue(settings, data, Arc::clone(&clock)).await?;
+        installation::same_secret(&catalogue, &secret, settings.is_alone()).await?;
+        let owner = ids.next(clock.now()).to_string();
+        installation::same_objects(&catalogue, store.objects(), &owner).await?;
         let schemas = open_registry(settings.schema_registry.as_ref(), &catalogue).await?;
         let fetcher = Fetcher::new(Guard::new(settings.outbound_allow.clone())).context("no HTTP client")?;
-        let owner = ids.next(clock.now()).to_string();
         let fetcher = Arc::new(fetcher);
         Ok(Self { log, catalogue, schemas, store, store_url, clock, ids, lists, fetcher, secret, owner })
     }

@@ -23,6 +23,24 @@ pub struct Installation {
     pub account: AccountId,
 }
 
+/// What all processes of an installation have in common beside the catalogue. The first one records it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Common {
+    /// A keyed fingerprint of the secret, which does not give it away.
+    Secret,
+    /// The name that the object store has in an object of its own.
+    Objects,
+}
+
+impl Common {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "secret_fingerprint",
+            Self::Objects => "objects",
+        }
+    }
+}
+
 impl Installation {
     /// Records the installation at the first opening, checks it at every other.
     pub(crate) async fn establish(db: &Db, ids: &SeededIds, now: Micros) -> Result<Self> {
@@ -69,6 +87,46 @@ impl Catalogue {
     #[must_use]
     pub fn installation(&self) -> &Installation {
         &self.installation
+    }
+
+    /// What is recorded of it, if anything is.
+    pub async fn common(&self, what: Common) -> Result<Option<String>> {
+        let recorded = sqlx::query_scalar("SELECT value FROM meta WHERE name = $1").bind(what.name());
+        Ok(recorded.fetch_optional(self.db.reads()).await?)
+    }
+
+    /// Records `value` if nothing is recorded yet; answers what is recorded then.
+    pub async fn record_common(&self, what: Common, value: &str) -> Result<String> {
+        let (name, value) = (what.name(), value.to_owned());
+        self.db
+            .change(move |tx| {
+                Box::pin(async move {
+                    sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                        .bind(name)
+                        .bind(value)
+                        .execute(&mut *tx)
+                        .await?;
+                    meta(tx, name).await
+                })
+            })
+            .await
+    }
+
+    /// Records `value` in the place of what was recorded.
+    pub async fn replace_common(&self, what: Common, value: &str) -> Result<()> {
+        let (name, value) = (what.name(), value.to_owned());
+        self.db
+            .change(move |tx| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE meta SET value = $2 WHERE name = $1")
+                        .bind(name)
+                        .bind(value)
+                        .execute(tx)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
     }
 
     /// The version of the database's server; none for a file.

@@ -7,7 +7,7 @@ pub(crate) mod figures;
 mod hostile_sql;
 mod mirror;
 mod outbound;
-mod processes;
+pub(crate) mod processes;
 mod redirects;
 mod registry;
 mod separation;

@@ -1,5 +1,7 @@
 //! Processes and their exit codes.
 
+use std::path::Path;
+
 use crate::support::feed_host::{FeedHost, rss};
 use crate::support::server::{DRAIN, Server, command};
 use crate::support::traffic::episodes;
@@ -52,5 +54,32 @@ async fn idle_connections_do_not_delay_a_stop() {
     drop(open);
     server.launch().await;
     account.moved_to(&server.client()).client.get("/v1/podcasts").await.is(200);
+    server.finish().await;
+}
+
+/// What a process says and how it ends that is not to start with these settings in that directory.
+pub(crate) fn refused(data: &Path, settings: &[(String, String)]) -> String {
+    let mut serve = command();
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+    let ended = serve.envs(settings.iter().cloned()).output().expect("the binary starts");
+    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{words}");
+    words
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_secret_begins_anew_and_other_objects_are_refused() {
+    let mut server = Server::prepare(None);
+    server.launch().await;
+    server.kill9();
+    std::fs::remove_file(server.data().join("secret-key")).expect("a secret was made");
+    server.launch().await;
+    assert!(server.output().contains("the secret is another than before"), "{}", server.output());
+    server.kill9();
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("file://{}", elsewhere.path().display());
+    let words = refused(server.data(), &[("OBJECT_STORE_URL".to_owned(), url)]);
+    assert!(words.contains("OBJECT_STORE_URL"), "{words}");
+    server.launch().await;
     server.finish().await;
 }

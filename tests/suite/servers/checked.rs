@@ -1,6 +1,9 @@
-//! `castback check` on servers that work, that refuse, and that are not there.
+//! `castback check` on servers that work, that refuse, and that are not there; what is checked at a start.
 
-use crate::support::server::command;
+use std::path::Path;
+
+use crate::journeys::processes::refused;
+use crate::support::server::{Server, command};
 use crate::support::servers::{Place, given};
 
 /// What it says with these settings over those of the place, and whether all was well.
@@ -61,4 +64,29 @@ fn it_says_of_each_server_what_it_is_and_what_is_wrong() {
         assert_eq!(hinted, words == "KAFKA_SECURITY_PROTOCOL", "only where it is the reason: {line}");
         assert!(!said.contains("guessed") && !said.contains("loopback"), "a password is shown: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_processes_with_another_secret_or_other_objects_are_refused() {
+    let place = Place::new();
+    let mut server = Server::prepare(Some(&place));
+    server.launch().await;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let other = folder.path().join("other");
+    std::fs::write(&other, "5e".repeat(32)).expect("a secret");
+    let with = |secret: &Path, objects: Option<&str>| {
+        let mut settings = place.settings();
+        settings.push(("SECRET_KEY_FILE".to_owned(), secret.display().to_string()));
+        settings.extend(objects.map(|objects| ("OBJECT_STORE_URL".to_owned(), objects.to_owned())));
+        settings
+    };
+    let words = refused(&folder.path().join("a"), &with(&other, None));
+    assert!(words.contains("SECRET_KEY_FILE") && !words.contains("5e5e"), "{words}");
+    let own = server.data().join("secret-key");
+    let elsewhere = format!("s3://castback/{}", place.topic("elsewhere"));
+    let words = refused(&folder.path().join("b"), &with(&own, Some(&elsewhere)));
+    assert!(words.contains("OBJECT_STORE_URL") && words.contains("are not there"), "{words}");
+    server.kill9();
+    server.launch().await;
+    server.finish().await;
 }

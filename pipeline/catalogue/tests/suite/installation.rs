@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use castback_catalogue::installation::Common;
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::{ManualClock, Revision};
 
@@ -21,6 +22,18 @@ on_every_database! {
         let refused = Catalogue::open(&house.url, Arc::new(ManualClock::default()), [0; 32]).await;
         let Err(CatalogueError::Refused(why)) = refused else { panic!("{refused:?}") };
         assert!(why.contains("7 slots") && why.contains("16"), "{why}");
+    }
+
+    async fn what_processes_have_in_common_is_what_the_first_recorded(house) {
+        let (first, second) = (&house.catalogue, house.neighbour(9).await);
+        assert_eq!(first.common(Common::Secret).await.unwrap(), None);
+        let (a, b) = tokio::join!(first.record_common(Common::Secret, "a"), second.record_common(Common::Secret, "b"));
+        let recorded = a.unwrap();
+        assert_eq!(b.unwrap(), recorded, "both are told the same");
+        assert_eq!(first.common(Common::Secret).await.unwrap(), Some(recorded));
+        assert_eq!(second.common(Common::Objects).await.unwrap(), None, "another thing");
+        second.replace_common(Common::Secret, "c").await.unwrap();
+        assert_eq!(first.record_common(Common::Secret, "a").await.unwrap(), "c");
     }
 
     async fn the_operators_keys_see_across_accounts(house) {
