@@ -100,13 +100,21 @@ async fn log(settings: &LogSettings, data: &Directory) -> Finding {
             let log = KafkaLog::new(options.clone(), clock).context("the client can't be made from KAFKA_*")?;
             let asked = log.survey().await;
             log.close().await;
-            let brokers = asked.map_err(|error| {
+            let found = asked.map_err(|error| {
                 let error = anyhow::Error::from(error);
                 let hint = kafka_hint(&format!("{error:#}"));
                 error.context(format!("the cluster does not answer as it should{hint}"))
             })?;
-            let number = if brokers == 1 { "1 broker answers".to_owned() } else { format!("{brokers} brokers answer") };
-            Ok(format!("{number}, and the topics are there"))
+            let number = match found.brokers {
+                1 => "1 broker answers".to_owned(),
+                brokers => format!("{brokers} brokers answer"),
+            };
+            let more = match found.no_topics {
+                None => "can be created".to_owned(),
+                Some(why) => format!("can't be created ({why}); a later version may want some"),
+            };
+            // The client knows no more of a broker than what it can do.
+            Ok(format!("{number}, of a version not told; the topics are there and can be written, further ones {more}"))
         }
         (LogSettings::Embedded, Directory::Running(_)) => Ok("the embedded log, open in the running server".to_owned()),
         (LogSettings::Embedded, Directory::Ours(data)) => {
@@ -187,16 +195,24 @@ async fn mirror(settings: &Settings) -> Finding {
     };
     let name = options.bucket.clone();
     let mirror = Mirror::new(options)?;
-    let bucket = mirror.prepare().await.context("the server can't be prepared")?;
     let version = match mirror.version().await {
         Ok(version) => version,
         Err(error) if error.passes() => return Err(error.into()),
         Err(_) => "a server that is no InfluxDB 2".to_owned(),
     };
+    anyhow::ensure!(is_taken(&version), "{version} answers, with another interface than InfluxDB 2");
+    let bucket = mirror.prepare().await.context("the server can't be prepared")?;
     match mirror.probe(&bucket).await {
         Ok(()) | Err(MirrorError::Rejected { .. }) => Ok(format!("{version} takes points into the bucket {name}")),
         Err(error) => Err(error).context("points can't be written"),
     }
+}
+
+/// Whether a server of this name and version may know the interface: one that says less is tried.
+fn is_taken(version: &str) -> bool {
+    let number = version.strip_prefix("influxdb ").map(|number| number.trim_start_matches('v'));
+    let major = number.and_then(|number| number.split('.').next()?.parse::<u32>().ok());
+    major.is_none_or(|major| major == 2)
 }
 
 fn secret(settings: &Settings, data: &Directory) -> Finding {
@@ -227,7 +243,7 @@ async fn metrics(settings: &Settings) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::kafka_hint;
+    use super::{is_taken, kafka_hint};
 
     #[test]
     fn the_protocol_is_named_only_where_it_is_the_reason() {
@@ -238,6 +254,16 @@ mod tests {
             ("sasl_ssl://k:9092/1: SASL authentication error: Authentication failed", false),
         ] {
             assert_eq!(kafka_hint(said).contains("KAFKA_SECURITY_PROTOCOL"), hinted, "{said}");
+        }
+    }
+
+    #[test]
+    fn only_the_second_influxdb_is_taken_and_what_says_nothing_is_tried() {
+        for version in ["influxdb v2.7.12", "influxdb 2.0.0", "influxdb of unknown version", "another 1.2"] {
+            assert!(is_taken(version), "{version}");
+        }
+        for version in ["influxdb 1.8.10", "influxdb v3.0.1"] {
+            assert!(!is_taken(version), "{version}");
         }
     }
 }

@@ -16,7 +16,7 @@ mod log;
 mod per_slot;
 
 pub use crate::embedded::{EmbeddedLog, EmbeddedOptions, Floors, OpenError, RetainError};
-pub use crate::kafka::{KafkaLog, KafkaOptions, KafkaSettingsError};
+pub use crate::kafka::{KafkaLog, KafkaOptions, KafkaSettingsError, Survey};
 pub use crate::log::{
     AppendError, Cause, Ends, Log, MAX_APPEND_BYTES, MAX_RECORD_BYTES, NewRecord, ReadError, ReadLimits, Record,
 };

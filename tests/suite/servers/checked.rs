@@ -26,6 +26,8 @@ fn it_says_of_each_server_what_it_is_and_what_is_wrong() {
     let (well, said) = check(&place, &[]);
     assert!(well, "{said}");
     assert!(line(&said, "KAFKA_BROKERS").contains("1 broker"), "{said}");
+    let kafka = line(&said, "KAFKA_BROKERS");
+    assert!(kafka.contains("can be written") && kafka.contains("can be created"), "{said}");
     assert!(line(&said, "DATABASE_URL").contains("PostgreSQL 1"), "its version: {said}");
     assert!(line(&said, "OBJECT_STORE_URL").contains("written, read and removed"), "{said}");
 
@@ -56,6 +58,9 @@ fn it_says_of_each_server_what_it_is_and_what_is_wrong() {
         ("DATABASE_URL", vec![("DATABASE_URL", stranger.as_str())], "permission denied"),
         ("OBJECT_STORE_URL", vec![("OBJECT_STORE_URL", "s3://nowhere/x")], "404 Not Found"),
     ];
+    // Three replicas on one broker: what could not be created is said, and stops nothing.
+    let (well, said) = check(&place, &[("KAFKA_REPLICATION", "3")]);
+    assert!(well && line(&said, "KAFKA_BROKERS").contains("can't be created"), "{said}");
     for (setting, settings, words) in cases {
         let (well, said) = check(&place, &settings);
         let line = line(&said, setting);

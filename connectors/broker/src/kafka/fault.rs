@@ -31,6 +31,10 @@ pub(super) enum Fault {
     Deliver(#[source] KafkaError),
     #[error("the producer went away before a record was delivered")]
     Undelivered,
+    #[error("this user may not write")]
+    Write(#[source] RDKafkaErrorCode),
+    #[error("the cluster gave the producer no number, without which nothing can be written once")]
+    Unnumbered,
     #[error("the ends of a slot could not be asked for")]
     Ends(#[source] KafkaError),
     #[error("a position could not be taken")]

@@ -17,6 +17,7 @@ mod producer;
 mod reader;
 #[cfg(test)]
 pub(crate) mod real;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use self::listener::Listener;
 pub use self::options::KafkaOptions;
 use self::pool::Readers;
 use self::producer::Producer;
+pub use self::survey::Survey;
 
 use crate::log::{AppendError, Cause, Ends, Log, NewRecord, ReadError, ReadLimits, Record, check_append};
 
@@ -110,14 +112,12 @@ impl KafkaLog {
     }
 
     /// Asks the cluster once for all that the log needs of it: topics (made if missing), and to read and write them.
-    /// How many brokers it has.
     ///
     /// # Errors
     /// What is wrong, with what the broker said of it.
-    pub async fn survey(&self) -> Result<usize, ReadError> {
-        let brokers = admin::count_brokers(&self.inner.options).await?;
+    pub async fn survey(&self) -> Result<Survey, ReadError> {
         self.ends(Topic::ListenerRequests, Slot(0)).await?;
-        Ok(brokers)
+        Ok(survey::survey(&self.inner.options).await?)
     }
 
     async fn ready(&self) -> Result<(), Fault> {
