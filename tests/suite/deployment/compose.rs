@@ -44,6 +44,19 @@ fn every_image_is_pinned() {
 }
 
 #[test]
+fn what_is_tested_is_what_is_started() {
+    let tested = std::fs::read_to_string(folder().join("../tests/servers/kafka.xml")).expect("the tests' broker");
+    let (_, broker) = tested.split_once("<artifactId>kafka_2.13</artifactId>").expect("a broker");
+    let version = broker.split(['<', '>']).find(|text| text.starts_with(char::is_numeric)).expect("its version");
+    let services = services();
+    assert_eq!(services["kafka"]["image"], format!("apache/kafka:{version}"));
+    let readme = std::fs::read_to_string(folder().join("../README.md")).expect("a README");
+    let major = |image: &Value| Some(image.as_str()?.split_once(':')?.1.split_once('.')?.0.to_owned());
+    let major = major(&services["postgres"]["image"]).expect("a version");
+    assert!(readme.contains(&format!("PostgreSQL {major} (")), "README.md says that another PostgreSQL is tested");
+}
+
+#[test]
 fn the_image_runs_as_nobody_in_particular_and_says_how_it_is() {
     let dockerfile = std::fs::read_to_string(folder().join("Dockerfile")).expect("a Dockerfile");
     let last = dockerfile.rsplit_once("FROM ").expect("a stage").1;
