@@ -82,6 +82,11 @@ impl Bed for Kafka {
     async fn open(&self) -> Arc<dyn Log> {
         let log = KafkaLog::new(self.options.clone(), Arc::new(SystemClock)).unwrap();
         let log = Arc::new(log);
+        // A busy cluster may take longer to answer at first than a log waits for one that is not there.
+        let end = tokio::time::Instant::now() + Duration::from_mins(1);
+        while let Err(error) = log.ends(Topic::Conversions, Slot(0)).await {
+            assert!(tokio::time::Instant::now() < end, "{error:?}");
+        }
         self.open.borrow_mut().push(Arc::clone(&log));
         log
     }

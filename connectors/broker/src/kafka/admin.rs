@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::time::Instant;
 
@@ -26,10 +26,11 @@ const LEADERS: Duration = Duration::from_secs(30);
 /// Between two looks at topics that are being made.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes sure that every topic is there, with a partition for every slot that somebody leads.
-pub(super) async fn ensure_topics(options: &KafkaOptions) -> Result<(), Fault> {
-    let asker = Asker::new(options)?;
+/// Makes sure that every topic is there, with a partition for every slot that somebody leads; `answered` is called as
+/// soon as the cluster has said which there are.
+pub(super) async fn ensure_topics(options: &KafkaOptions, asker: &Asker, answered: impl FnOnce()) -> Result<(), Fault> {
     let present = asker.present(None).await?;
+    answered();
     let mut missing = Vec::new();
     for spec in TOPICS {
         let topic = options.topic(spec.topic);
@@ -77,10 +78,11 @@ impl Found {
 }
 
 /// Asks what there is on the cluster. A consumer, since an administrator never hears why nobody answers.
-struct Asker(Arc<Consumer>);
+#[derive(Clone)]
+pub(super) struct Asker(Arc<Consumer>);
 
 impl Asker {
-    fn new(options: &KafkaOptions) -> Result<Self, Fault> {
+    pub(super) fn new(options: &KafkaOptions) -> Result<Self, Fault> {
         let mut config = options.adviser("topics");
         // Why a connection fails is only in the log.
         config.set_log_level(RDKafkaLogLevel::Error);
@@ -98,15 +100,22 @@ impl Asker {
         Ok(found.collect())
     }
 
+    /// Why nobody has answered yet, as far as it is known.
+    pub(super) fn silence(&self) -> Fault {
+        self.unanswered(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))
+    }
+
+    fn unanswered(&self, source: KafkaError) -> Fault {
+        // What was said on the side is heard by whoever polls.
+        drop(self.0.poll(Duration::ZERO));
+        Fault::Metadata { reason: self.0.context().reason(), source }
+    }
+
     async fn metadata(&self, topic: Option<&str>) -> Result<Metadata, Fault> {
-        let (consumer, topic) = (Arc::clone(&self.0), topic.map(str::to_owned));
+        let (asker, topic) = (self.clone(), topic.map(str::to_owned));
         // Asking blocks.
         let asked = tokio::task::spawn_blocking(move || {
-            consumer.fetch_metadata(topic.as_deref(), PATIENCE).map_err(|source| {
-                // What was said on the side is heard by whoever polls.
-                drop(consumer.poll(Duration::ZERO));
-                Fault::Metadata { reason: consumer.context().reason(), source }
-            })
+            asker.0.fetch_metadata(topic.as_deref(), PATIENCE).map_err(|source| asker.unanswered(source))
         });
         asked.await.map_err(Fault::Task)?
     }

@@ -17,6 +17,8 @@ pub(super) enum Fault {
         #[source]
         source: KafkaError,
     },
+    #[error(transparent)]
+    Topics(Arc<Fault>),
     #[error("topics could not be created")]
     Create(#[source] KafkaError),
     #[error("topic {topic} could not be created")]

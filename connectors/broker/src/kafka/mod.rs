@@ -20,6 +20,7 @@ pub(crate) mod real;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,7 +32,6 @@ use castback_schemas::time::{Clock, Micros};
 use castback_schemas::topic::{SLOTS, Slot, Topic};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::OnceCell;
 
 use self::fault::Fault;
 use self::listener::Listener;
@@ -39,6 +39,7 @@ pub use self::options::KafkaOptions;
 use self::pool::Readers;
 use self::producer::Producer;
 pub use self::survey::Survey;
+use self::topics::Topics;
 
 use crate::log::{AppendError, Cause, Ends, Log, NewRecord, ReadError, ReadLimits, Record, check_append};
 
@@ -63,7 +64,7 @@ pub struct KafkaLog {
 
 struct Inner {
     options: Arc<KafkaOptions>,
-    topics: OnceCell<()>,
+    topics: Arc<Topics>,
     producer: Producer,
     readers: Readers,
     /// Asks for ends, on behalf of no group.
@@ -81,8 +82,8 @@ impl fmt::Debug for KafkaLog {
 
 impl KafkaLog {
     /// A log on the cluster of `options`. Returns without asking the cluster, which may not be
-    /// there yet: until it is, appends and reads are unavailable. The first of them that gets
-    /// through creates the topics that are missing.
+    /// there yet: until it is, appends and reads are unavailable, which each says within 2 s. The first of them that
+    /// gets through creates the topics that are missing.
     pub fn new(options: KafkaOptions, clock: Arc<dyn Clock>) -> Result<Self, KafkaSettingsError> {
         let options = Arc::new(options);
         let unusable = |fault: Fault| KafkaSettingsError { source: Arc::new(fault) };
@@ -92,7 +93,7 @@ impl KafkaLog {
             .map_err(Fault::Client)
             .map_err(unusable)?;
         let inner = Inner {
-            topics: OnceCell::new(),
+            topics: Arc::new(Topics::new(Arc::clone(&options))),
             producer: Producer::new(Arc::clone(&options)).map_err(unusable)?,
             readers: Readers::new(Arc::clone(&options), clock),
             asker,
@@ -116,13 +117,11 @@ impl KafkaLog {
     /// # Errors
     /// What is wrong, with what the broker said of it.
     pub async fn survey(&self) -> Result<Survey, ReadError> {
+        // With more patience than an append has.
+        let asker = admin::Asker::new(&self.inner.options)?;
+        admin::ensure_topics(&self.inner.options, &asker, || ()).await?;
         self.ends(Topic::ListenerRequests, Slot(0)).await?;
         Ok(survey::survey(&self.inner.options).await?)
-    }
-
-    async fn ready(&self) -> Result<(), Fault> {
-        let ensure = || admin::ensure_topics(&self.inner.options);
-        self.inner.topics.get_or_try_init(ensure).await.copied()
     }
 
     /// Runs what blocks beside the runtime.
@@ -133,7 +132,7 @@ impl KafkaLog {
         if self.inner.closed.load(Ordering::SeqCst) {
             return Err(ReadError::Closed);
         }
-        self.ready().await?;
+        self.inner.topics.ready().await?;
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || run(&inner)).await.map_err(Fault::Task)?
     }
@@ -195,7 +194,7 @@ impl Log for KafkaLog {
         if self.inner.closed.load(Ordering::SeqCst) {
             return Err(AppendError::Closed);
         }
-        self.ready().await?;
+        self.inner.topics.ready().await?;
         self.inner.producer.append(records).await
     }
 

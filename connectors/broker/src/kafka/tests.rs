@@ -115,10 +115,36 @@ async fn a_log_may_be_made_before_its_cluster_is_up() {
     let error = log.append(records(&["too early"])).await.unwrap_err();
     assert!(matches!(error, AppendError::Unavailable { .. }), "{error:?}");
     cluster.broker_up(1).unwrap();
-    assert_eq!(log.append(records(&["up"])).await.unwrap(), [0]);
+    // The client looks again within some seconds; until then it is refused again.
+    let end = tokio::time::Instant::now() + LIMITS.wait;
+    let appended = loop {
+        match log.append(records(&["up"])).await {
+            Err(AppendError::Unavailable { .. }) if tokio::time::Instant::now() < end => {}
+            other => break other,
+        }
+    };
+    assert_eq!(appended.unwrap(), [0]);
     log.close().await;
     assert!(matches!(log.append(records(&["closed"])).await, Err(AppendError::Closed)));
     assert!(matches!(log.read(TOPIC, SLOT, 0, LIMITS).await, Err(ReadError::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_cluster_all_are_refused_soon_and_at_once() {
+    let options = KafkaOptions { brokers: "127.0.0.1:1".to_owned(), ..KafkaOptions::default() };
+    let log = Arc::new(KafkaLog::new(options, Arc::new(SystemClock)).unwrap());
+    let begun = tokio::time::Instant::now();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let log = Arc::clone(&log);
+        callers.spawn(async move { log.append(records(&["x"])).await });
+    }
+    for refused in callers.join_all().await {
+        let Err(AppendError::Unavailable { source }) = refused else { panic!("{refused:?}") };
+        assert!(source.to_string().contains("onnection refused"), "{source}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "one after the other: {:?}", begun.elapsed());
+    log.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
