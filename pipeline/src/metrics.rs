@@ -10,7 +10,8 @@ use castback_schemas::table::Table;
 use castback_schemas::time::SECOND;
 use castback_schemas::{Micros, Series, Topic};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::group::PROCESSORS;
@@ -18,6 +19,8 @@ use crate::group::PROCESSORS;
 /// The pipeline's metrics, made once and passed. Labels are closed lists, never an id.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    /// `castback_heartbeat_timestamp_seconds`: when the publisher last ended a turn.
+    heartbeat: IntGauge,
     /// `castback_records_total`: committed records by topic and first verdict.
     records: IntCounterVec,
     /// `castback_dead_letters_total`: dead letters by topic and reason.
@@ -156,6 +159,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).namespace("castback");
         let metrics = Self {
+            heartbeat: IntGauge::with_opts(opts("heartbeat_timestamp_seconds", "When a turn of work last ended"))?,
             records: IntCounterVec::new(
                 opts("records_total", "Committed records by first verdict"),
                 &["topic", "verdict"],
@@ -183,6 +187,7 @@ impl Metrics {
             orphans: IntCounter::with_opts(opts("orphan_objects_removed_total", "Objects that never came into force"))?,
             mirror: MirrorMetrics::new(registry)?,
         };
+        registry.register(Box::new(metrics.heartbeat.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.lag_records.clone()))?;
@@ -200,6 +205,11 @@ impl Metrics {
             }
         }
         Ok(metrics)
+    }
+
+    /// A turn of work ended, or failed and is tried again.
+    pub(crate) fn beat(&self, now: Micros) {
+        self.heartbeat.set(now.0.div_euclid(SECOND));
     }
 
     /// Rows of a unit were committed.

@@ -116,6 +116,7 @@ impl Publisher {
 
     /// Commits until `stop`; then once more, so that a drain loses nothing.
     pub async fn run(&self, stop: CancellationToken) {
+        self.beat();
         loop {
             let stopping = tokio::select! {
                 () = stop.cancelled() => true,
@@ -123,10 +124,16 @@ impl Publisher {
                 () = self.hurried() => false,
             };
             self.commit(&stop).await;
+            self.beat();
             if stopping {
                 return;
             }
         }
+    }
+
+    /// Says that this goes on: whatever hangs here, or keeps this from running, is seen by whoever watches.
+    fn beat(&self) {
+        self.metrics.beat(self.clock.now());
     }
 
     async fn hurried(&self) {
@@ -198,6 +205,7 @@ impl Publisher {
                 }
                 Err(error) => tracing::warn!(error = %error, "commit.object_not_written"),
             }
+            self.beat();
             tokio::select! {
                 () = stop.cancelled() => return None,
                 () = tokio::time::sleep(AGAIN) => {}
@@ -225,6 +233,7 @@ impl Publisher {
             if let Ok(Some(outcome)) = self.found(&request).await {
                 break outcome;
             }
+            self.beat();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(AGAIN) => {}

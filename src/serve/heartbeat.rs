@@ -1,4 +1,7 @@
 //! The heartbeat: a time that goes on as long as this process works; whoever watches asks how old it is.
+//!
+//! With the role `process`, it is the publisher's last turn, and the pipeline's own. Other processes work when they are
+//! called: theirs says that the threads are free that answer.
 
 use std::sync::Arc;
 use std::time::Duration;

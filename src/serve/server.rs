@@ -83,8 +83,10 @@ impl Server {
         let runtime =
             if settings.plays(Role::Process) { Some(runtime(&settings, &parts, &registry).await?) } else { None };
         let (calls, sightings) = (Stage::default(), Stage::default());
-        let heart = heartbeat::register(&registry, parts.clock.as_ref())?;
-        sightings.tasks.spawn(heartbeat::beat(heart, Arc::clone(&parts.clock), sightings.stop.clone()));
+        if runtime.is_none() {
+            let heart = heartbeat::register(&registry, parts.clock.as_ref())?;
+            sightings.tasks.spawn(heartbeat::beat(heart, Arc::clone(&parts.clock), sightings.stop.clone()));
+        }
         sightings.tasks.spawn(queue::flush(Arc::clone(&app), seen, sightings.stop.clone()));
         sightings.tasks.spawn(query::follow(Arc::clone(&app), sightings.stop.clone()));
         let agents = agents(&settings, (&parts, &app), &registry)?;

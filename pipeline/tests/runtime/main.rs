@@ -13,6 +13,7 @@ mod influx;
 mod journeys;
 mod mirror;
 mod poison;
+mod processes;
 mod relays;
 mod retention;
 mod zombies;
