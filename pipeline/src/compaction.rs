@@ -81,3 +81,49 @@ impl Compaction {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use castback_schemas::id::SeededIds;
+    use castback_schemas::time::SECOND;
+    use castback_schemas::{ManualClock, Micros};
+    use castback_store::Store;
+
+    use super::*;
+
+    /// A process of an installation in `folder`.
+    async fn process(folder: &tempfile::TempDir, owner: &str, seed: u8) -> Compaction {
+        let clock = Arc::new(ManualClock::at(Micros(1_772_366_400_000_000)));
+        let url = format!("sqlite://{}", folder.path().join("castback.db").display());
+        let catalogue = Catalogue::open(&url, clock.clone(), [seed; 32]).await.unwrap();
+        let store = Store::open(&format!("file://{}", folder.path().join("objects").display())).unwrap();
+        let ids = Arc::new(SeededIds::new([seed; 32]));
+        let compactor = Compactor::new(store, catalogue.clone(), clock.clone(), ids);
+        Compaction { compactor, catalogue, clock, owner: owner.to_owned(), exclusive: false }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_process_compacts_and_another_when_its_lease_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (process(&folder, "first", 1).await, process(&folder, "second", 2).await);
+        // One that has died held it for a little longer.
+        assert!(first.catalogue.take_lease(NAME, "dead", 2 * SECOND).await.unwrap());
+        let (mut of_first, mut of_second) = (None, None);
+        first.round(&mut of_first).await.unwrap();
+        assert!(of_first.is_none(), "the dead one may be at it yet");
+        let end = Instant::now() + Duration::from_mins(1);
+        while of_first.is_none() {
+            assert!(Instant::now() < end, "the lease never ends");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            first.round(&mut of_first).await.unwrap();
+        }
+        second.round(&mut of_second).await.unwrap();
+        assert!(of_second.is_none(), "both are at it");
+        // One that stops as it should leaves it at once.
+        let stop = CancellationToken::new();
+        stop.cancel();
+        first.run(stop).await;
+        second.round(&mut of_second).await.unwrap();
+        assert!(of_second.is_some(), "nobody is at it");
+    }
+}
