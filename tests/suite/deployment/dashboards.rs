@@ -10,7 +10,7 @@ use super::{folder, yaml};
 use crate::support::client::Client;
 use crate::support::clock;
 use crate::support::feed_host::{FeedHost, rss};
-use crate::support::program::{Program, free_port};
+use crate::support::program::Program;
 use crate::support::server::Server;
 use crate::support::traffic::{Traffic, episodes, to_json};
 use crate::support::until;
@@ -101,21 +101,24 @@ fn flux_names_measurements_and_fields_that_are_mirrored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_runs_and_every_metric_exists() {
-    let metrics = format!("127.0.0.1:{}", free_port());
     // A mirror that is never there: its metrics are.
     let settings = [
-        ("METRICS_LISTEN", metrics.as_str()),
+        ("METRICS_LISTEN", "127.0.0.1:0"),
+        ("LOG_FORMAT", "json"),
         ("TIMESERIES_DB_URL", "influxdb://127.0.0.1:1/castback"),
         ("PRICING_ENABLED", "true"),
     ];
     let server = Server::start_with(&settings).await;
+    let lines = server.output();
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let said = |line: Value| line["fields"]["metrics.address"].as_str().map(str::to_owned);
+    let metrics = lines.filter_map(said).next().expect("it says where its metrics are");
     use_everything(&server).await;
     let exposed = Client::new(&format!("http://{metrics}")).get("/metrics").await.is(200).text();
     promtool_accepts(&exposed);
 
-    let address = format!("127.0.0.1:{}", free_port());
     let rules = folder().join("prometheus/rules.yml");
-    let mut prometheus = Program::start("prometheus", "prometheus", |folder| {
+    let (_prometheus, address) = Program::start(("prometheus", "prometheus"), "/-/ready", |folder, address| {
         let file = folder.join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n\
@@ -124,10 +127,10 @@ async fn every_query_runs_and_every_metric_exists() {
         );
         std::fs::write(&file, text).expect("a configuration");
         let flags = ["--config.file", "--storage.tsdb.path", "--web.listen-address"];
-        let values = [file.display().to_string(), folder.join("data").display().to_string(), address.clone()];
+        let values = [file.display().to_string(), folder.join("data").display().to_string(), address.to_owned()];
         flags.iter().zip(values).map(|(flag, value)| format!("{flag}={value}")).collect()
-    });
-    prometheus.ready(&format!("http://{address}/-/ready")).await;
+    })
+    .await;
     let client = Client::new(&format!("http://{address}"));
     until("the server is scraped", async || {
         let up = query(&client, "castback_agent_last_success_timestamp_seconds").await;

@@ -27,7 +27,7 @@ const SERIES: &[(&str, &[&str], &str)] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn series_are_mirrored_and_caught_up() {
     let target = SeriesServer::start().await;
-    let mut wire = Wire::to(target.host(), Duration::ZERO).await;
+    let mut wire = Wire::to(target.host(), Duration::ZERO);
     let address = format!("influxdb://{}/{}", wire.address(), target.bucket());
     let mut settings = target.settings();
     settings.push(("TIMESERIES_DB_URL", address));
@@ -59,7 +59,7 @@ async fn series_are_mirrored_and_caught_up() {
     let outage = std::env::var("CASTBACK_OUTAGE").map_or(5, |seconds| seconds.parse().expect("seconds"));
     tokio::time::sleep(Duration::from_secs(outage)).await;
     account.client.get("/readyz").await.is(200);
-    wire.mend().await;
+    wire.mend();
     mirrored(&target, &account).await;
     let metrics = server.operator().get("/metrics").await.is(200).text();
     let refused = metrics.lines().filter(|line| line.contains("outcome=\"rejected\",series") && !line.ends_with(" 0"));

@@ -16,7 +16,7 @@ async fn records_wait_for_the_registry_and_none_is_lost() {
     let registry = Server::start().await;
     let host = FeedHost::start().await;
     let target = registry.client().base().trim_start_matches("http://").to_owned();
-    let mut wire = Wire::to(&target, Duration::ZERO).await;
+    let mut wire = Wire::to(&target, Duration::ZERO);
     let key = registry.operator().key().expect("a key").to_owned();
     let url = format!("http://castback:{key}@{}/registry", wire.address());
     let mut server = Server::start_with(&[("SCHEMA_REGISTRY_URL", &url)]).await;
@@ -41,7 +41,7 @@ async fn records_wait_for_the_registry_and_none_is_lost() {
     server.kill9();
     server.spawn();
     until("the start waits", async || server.output().contains("waiting for the schema registry").then_some(())).await;
-    wire.mend().await;
+    wire.mend();
     assert!(server.ready_or_dead().await, "{}", server.output());
     let account = account.moved_to(&server.client());
     let balance = account.settled(accepted).await;

@@ -1,8 +1,12 @@
 //! Servers of other people that tests need: started on loopback, a free port and a folder of their own, ended with the test.
 
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::until;
+
+/// How often another port is tried when somebody was faster.
+const PORTS: usize = 5;
 
 /// A running server.
 #[derive(Debug)]
@@ -12,8 +16,27 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it; `arguments` is told the server's folder. Without it the test fails, and says what to install.
-    pub(crate) fn start(name: &str, package: &str, arguments: impl Fn(&std::path::Path) -> Vec<String>) -> Self {
+    /// Starts it and waits until `path` answers 2xx; the second is its `host:port`. `arguments` is told the server's folder
+    /// and that. Without it the test fails, and says what to install.
+    pub(crate) async fn start(
+        (name, package): (&str, &str),
+        path: &str,
+        arguments: impl Fn(&Path, &str) -> Vec<String>,
+    ) -> (Self, String) {
+        for _ in 0..PORTS {
+            let host = format!("127.0.0.1:{}", free_port());
+            let mut program = Self::run(name, package, |folder| arguments(folder, &host));
+            match program.ready(&format!("http://{host}"), path).await {
+                None => return (program, host),
+                // Such a server is told its port, and can't tell one.
+                Some(_) if program.output().contains("address already in use") => {}
+                Some(status) => panic!("{name} ended with {status}:\n{}", program.output()),
+            }
+        }
+        panic!("{name} found no free port {PORTS} times");
+    }
+
+    fn run(name: &str, package: &str, arguments: impl Fn(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let output = std::fs::File::create(folder.path().join("output")).expect("a file for the output");
         let child = Command::new(name)
@@ -26,20 +49,20 @@ impl Program {
         Self { child, folder }
     }
 
-    /// Waits until an address of it answers 2xx.
-    pub(crate) async fn ready(&mut self, url: &str) {
-        let (base, path) = url.rsplit_once("//").and_then(|(_, rest)| rest.split_once('/')).expect("an address");
-        let client = super::client::Client::new(&format!("http://{base}"));
+    /// Waits until it answers 2xx, or has ended.
+    async fn ready(&mut self, base: &str, path: &str) -> Option<ExitStatus> {
+        let client = super::client::Client::new(base);
         until("the server answers", async || {
+            // Before it is asked: whoever has its port may answer, too.
             if let Some(status) = self.child.try_wait().expect("our own process can be asked") {
-                panic!("it ended with {status}:\n{}", self.output());
+                return Some(Some(status));
             }
-            client.try_get(&format!("/{path}")).await.filter(|answer| answer.status < 300).map(drop)
+            client.try_get(path).await.filter(|answer| answer.status < 300).map(|_| None)
         })
-        .await;
+        .await
     }
 
-    pub(crate) fn output(&self) -> String {
+    fn output(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
     }
 }
@@ -56,7 +79,7 @@ impl Drop for Program {
 }
 
 /// A port that nobody listens on just now.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a local port");
     listener.local_addr().expect("an address").port()
 }

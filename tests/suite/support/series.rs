@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::client::Client;
-use super::program::{Program, free_port};
+use super::program::Program;
 
 /// Values of a measurement's fields: by tags, seconds and field. A server may keep older ones beside the newest.
 pub(crate) type Values = BTreeMap<(Vec<String>, i64, String), BTreeSet<i64>>;
@@ -79,16 +79,16 @@ impl SeriesServer {
 }
 
 async fn victoria() -> SeriesServer {
-    let host = format!("127.0.0.1:{}", free_port());
-    let mut program = Program::start("victoria-metrics", "victoria-metrics", |folder| {
+    let server = ("victoria-metrics", "victoria-metrics");
+    let (program, host) = Program::start(server, "/health", |folder, host| {
         vec![
             format!("-storageDataPath={}", folder.join("data").display()),
             format!("-httpListenAddr={host}"),
             "-retentionPeriod=100y".to_owned(),
             "-search.latencyOffset=0s".to_owned(),
         ]
-    });
-    program.ready(&format!("http://{host}/health")).await;
+    })
+    .await;
     let client = Client::new(&format!("http://{host}"));
     SeriesServer::Victoria { _program: program, client, host }
 }

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 /// Hands connections on, as long as it is not cut.
 #[derive(Debug)]
 pub(crate) struct Wire {
     address: SocketAddr,
+    /// Bound and never listening: so the port is nobody else's while the wire is cut.
+    _place: TcpSocket,
     target: String,
     delay: Duration,
     task: JoinHandle<()>,
@@ -18,11 +20,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// A wire to `target` (`host:port`), on which what is sent to it arrives after `delay`.
-    pub(crate) async fn to(target: &str, delay: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a local port");
-        let address = listener.local_addr().expect("an address");
-        let task = tokio::spawn(carry(listener, target.to_owned(), delay));
-        Self { address, target: target.to_owned(), delay, task }
+    pub(crate) fn to(target: &str, delay: Duration) -> Self {
+        let place = bound(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = place.local_addr().expect("an address");
+        let task = tokio::spawn(carry(listening(address), target.to_owned(), delay));
+        Self { address, _place: place, target: target.to_owned(), delay, task }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -38,9 +40,8 @@ impl Wire {
     }
 
     /// Mends it, at the same address.
-    pub(crate) async fn mend(&mut self) {
-        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
-        self.task = tokio::spawn(carry(listener, self.target.clone(), self.delay));
+    pub(crate) fn mend(&mut self) {
+        self.task = tokio::spawn(carry(listening(self.address), self.target.clone(), self.delay));
     }
 }
 
@@ -48,6 +49,19 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A socket at an address that others of ours may have, too.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an address is used again");
+    socket.set_reuseport(true).expect("a port is shared");
+    socket.bind(address).expect("a local port");
+    socket
+}
+
+fn listening(address: SocketAddr) -> TcpListener {
+    bound(address).listen(1024).expect("it listens")
 }
 
 async fn carry(listener: TcpListener, target: String, delay: Duration) {
