@@ -54,6 +54,19 @@ impl House {
         Catalogue::open(&self.url, self.clock.clone(), [seed; 32]).await.unwrap()
     }
 
+    /// The address of an empty database beside this one; it goes where this one goes.
+    pub(crate) async fn beside(&self, name: &str) -> String {
+        let Some(directory) = &self.directory else {
+            let (server, schema) = self.url.rsplit_once("%3D").unwrap();
+            let schema = format!("{}_{name}", schema.chars().take(40).collect::<String>());
+            let mut connection = AnyConnection::connect(&self.url).await.unwrap();
+            let anew = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
+            sqlx::raw_sql(AssertSqlSafe(anew)).execute(&mut connection).await.unwrap();
+            return format!("{server}%3D{schema}");
+        };
+        format!("sqlite://{}/{name}.db", directory.path().display())
+    }
+
     /// Changes the database behind the catalogue's back.
     pub(crate) async fn sql(&self, text: &'static str) {
         let mut connection = AnyConnection::connect(&self.url).await.unwrap();

@@ -12,6 +12,7 @@ mod concurrency;
 mod directory;
 mod installation;
 mod keys;
+mod migrations;
 mod operations;
 mod people;
 mod podcasts;

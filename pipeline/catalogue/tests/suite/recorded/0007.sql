@@ -1,0 +1,1 @@
+INSERT INTO relays (name, revision) VALUES ('topics', 6);
