@@ -93,7 +93,8 @@ impl Server {
         if let Some(address) = settings.metrics_listen {
             let bound = TcpListener::bind(address).await;
             let bound = bound.with_context(|| format!("METRICS_LISTEN: nothing can listen on {address}"))?;
-            tracing::info!(metrics.address = %bound.local_addr()?, "metrics are open to whoever reaches this");
+            let address = bound.local_addr()?;
+            tracing::info!(metrics.address = %address, "metrics are open to whoever reaches this");
             calls.tasks.spawn(castback_api::serve_metrics(bound, Arc::clone(&app), calls.stop.clone()));
         }
         if let Some(listener) = listener {
