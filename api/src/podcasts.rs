@@ -115,10 +115,10 @@ pub(crate) async fn connect(
 }
 
 async fn first_poll(app: Arc<App>, podcast: Podcast) -> Result<()> {
-    if let Some(due) = app.catalogue.lease_feed(podcast.account, podcast.id, "api").await? {
-        if let Some(after) = app.poller.poll(due).await?.onboarded {
-            app.metrics.onboarded(after);
-        }
+    if let Some(due) = app.catalogue.lease_feed(podcast.account, podcast.id, "api").await?
+        && let Some(after) = app.poller.poll(due).await?.onboarded
+    {
+        app.metrics.onboarded(after);
     }
     // The agent may have been faster; then it does the poll.
     let mut polled = app.catalogue.podcast(podcast.account, podcast.id).await?;

@@ -20,10 +20,10 @@ use crate::extract::{Path, Query, id};
 use crate::figures::{Question, credited_sums};
 use crate::identity::Scope;
 use crate::problem::{Problem, Result};
+use crate::query::Ask;
 use crate::query::range::{range, word};
-use crate::query::{Ask, Rows};
 
-use metrics::{METRICS, Metric};
+use metrics::{Amount, METRICS, Metric};
 
 /// Buckets of an answer.
 const MAX_BUCKETS: i64 = 5_000;
@@ -145,14 +145,14 @@ pub(crate) async fn read(ask: &Ask<'_>, question: &Question, step: i64) -> Resul
     let start = |bucket: usize| question.from.plus(i64::try_from(bucket).unwrap_or(0).saturating_mul(step));
     let mut buckets: Vec<Sums> = (0..count).map(|bucket| Sums { at: start(bucket), ..Sums::default() }).collect();
     for row in 0..delivered.len() {
-        if let Some(sums) = bucket_of(&mut buckets, &delivered, row) {
+        if let Some(sums) = bucket_of(&mut buckets, delivered.int(row, "bucket")) {
             sums.rates.impressions = delivered.count(row, "impressions");
             sums.downloads = delivered.count(row, "downloads");
             sums.revision = delivered.int(row, "revision");
         }
     }
     for row in 0..credited.len() {
-        if let Some(sums) = bucket_of(&mut buckets, &credited, row) {
+        if let Some(sums) = bucket_of(&mut buckets, credited.int(row, "bucket")) {
             let impressions = sums.rates.impressions;
             sums.rates = rates::Sums { impressions, ..credited_sums(&credited, row) };
             sums.revision = sums.revision.max(credited.int(row, "revision"));
@@ -180,20 +180,18 @@ async fn add(
 ) -> Result<()> {
     for more in metric.more {
         let campaign = (account, &campaign.terms);
-        let Some(statement) = more.statement(app, ask, campaign, (question, step)).await? else { continue };
-        let rows = ask.one(&statement).await?;
-        for row in 0..rows.len() {
-            if let Some(sums) = bucket_of(buckets, &rows, row) {
-                more.put(sums, rows.count(row, "amount"));
-                sums.revision = sums.revision.max(rows.int(row, "revision"));
+        for Amount { bucket, count, revision } in more.read(app, ask, campaign, (question, step)).await? {
+            if let Some(sums) = bucket_of(buckets, bucket) {
+                *more.place(sums) += count;
+                sums.revision = sums.revision.max(revision);
             }
         }
     }
     Ok(())
 }
 
-fn bucket_of<'a>(buckets: &'a mut [Sums], rows: &Rows, row: usize) -> Option<&'a mut Sums> {
-    usize::try_from(rows.int(row, "bucket")).ok().and_then(|bucket| buckets.get_mut(bucket))
+fn bucket_of(buckets: &mut [Sums], number: i64) -> Option<&mut Sums> {
+    usize::try_from(number).ok().and_then(|number| buckets.get_mut(number))
 }
 
 impl Sums {

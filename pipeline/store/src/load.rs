@@ -146,10 +146,16 @@ fn newest_of(task: &ReadTask, bytes: Vec<Bytes>, give: &mut dyn FnMut(RecordBatc
         if Some(index) == largest {
             (younger_from, sorted) = (rows.len(), Some((piece, bytes)));
         } else {
-            read_segment(task, piece, bytes, &mut |batch| remember(&mut rows, batch))?;
+            read_segment(task, piece, bytes, &mut |batch| {
+                rows.push(batch);
+                Ok(true)
+            })?;
         }
     }
-    read_parts(task, &mut |batch| remember(&mut rows, batch))?;
+    read_parts(task, &mut |batch| {
+        rows.push(batch);
+        Ok(true)
+    })?;
     let mut others = Newest::of(table, rows, younger_from)?;
     if let Some((piece, bytes)) = sorted {
         let mut runs = Runs::new(table);
@@ -183,11 +189,6 @@ fn newest_of(task: &ReadTask, bytes: Vec<Bytes>, give: &mut dyn FnMut(RecordBatc
         }
     }
     Ok(())
-}
-
-fn remember(rows: &mut Vec<RecordBatch>, batch: RecordBatch) -> Result<bool> {
-    rows.push(batch);
-    Ok(true)
 }
 
 /// Takes batches until it answers `false`.

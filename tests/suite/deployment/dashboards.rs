@@ -112,7 +112,7 @@ async fn every_query_runs_and_every_metric_exists() {
     let lines = server.output();
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let said = |line: Value| line["fields"]["metrics.address"].as_str().map(str::to_owned);
-    let metrics = lines.filter_map(said).next().expect("it says where its metrics are");
+    let metrics = lines.find_map(said).expect("it says where its metrics are");
     use_everything(&server).await;
     let exposed = Client::new(&format!("http://{metrics}")).get("/metrics").await.is(200).text();
     promtool_accepts(&exposed);

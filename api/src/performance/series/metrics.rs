@@ -9,7 +9,7 @@ use crate::App;
 use crate::figures::{Question, credited, frequency};
 use crate::performance::estimate::Sighted;
 use crate::problem::Result;
-use crate::query::Ask;
+use crate::query::{Ask, Rows};
 
 /// A metric.
 #[derive(Debug, Clone, Copy)]
@@ -68,36 +68,57 @@ pub(super) const METRICS: [Metric; 21] = [
     row("pacing", &[], |sums| sums.pacing.into()),
 ];
 
+/// What a statement answers for a bucket; one bucket may have several.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amount {
+    /// The bucket's number.
+    pub(super) bucket: i64,
+    /// To be added.
+    pub(super) count: u64,
+    /// The newest commit among what it is made of, where it is asked.
+    pub(super) revision: i64,
+}
+
+impl Amount {
+    fn of(rows: &Rows, row: usize, times: u64) -> Self {
+        let count = rows.count(row, "amount").saturating_mul(times);
+        Self { bucket: rows.int(row, "bucket"), count, revision: rows.int(row, "revision") }
+    }
+}
+
 impl More {
-    /// The statement that answers it as `amount` by `bucket`; none where there is nothing to ask.
-    pub(super) async fn statement(
+    /// Its amounts by bucket.
+    pub(super) async fn read(
         self,
         app: &App,
         ask: &Ask<'_>,
         (account, terms): (AccountId, &CampaignTerms),
         (question, step): (&Question, i64),
-    ) -> Result<Option<String>> {
-        Ok(Some(match self {
+    ) -> Result<Vec<Amount>> {
+        let statement = match self {
             Self::Devices => question.reach_by("listener", step),
             Self::Households => question.reach_by("household", step),
             Self::Converting => question.converting_by(step),
             Self::Unattributed => question.unattributed_by(step),
             Self::PrefixEstimated => {
-                let sighted = Sighted::of(app, account, terms).await?;
-                return Ok(sighted.map(|sighted| sighted.by(question, ask.kept_from(), step)));
+                let Some(sighted) = Sighted::of(app, account, terms).await? else { return Ok(Vec::new()) };
+                let rows = ask.one(&sighted.by(question, ask.kept_from(), step)).await?;
+                let times = |row| sighted.placements(rows.text(row, "episode_id"));
+                return Ok((0..rows.len()).map(|row| Amount::of(&rows, row, times(row))).collect());
             }
-        }))
+        };
+        let rows = ask.one(&statement).await?;
+        Ok((0..rows.len()).map(|row| Amount::of(&rows, row, 1)).collect())
     }
 
-    /// Puts an answer into its bucket.
-    pub(super) fn put(self, sums: &mut Sums, amount: u64) {
-        let place = match self {
+    /// Where its amounts are added.
+    pub(super) fn place(self, sums: &mut Sums) -> &mut u64 {
+        match self {
             Self::Devices => &mut sums.reach_device,
             Self::Households => &mut sums.rates.households,
             Self::Converting => &mut sums.rates.converting_households,
             Self::Unattributed => &mut sums.unattributed,
             Self::PrefixEstimated => &mut sums.prefix_estimated,
-        };
-        *place = amount;
+        }
     }
 }

@@ -13,8 +13,6 @@ use castback_schemas::{Micros, Revision};
 use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Connection};
 
-use crate::harness::House;
-
 /// The migrations as this version has them.
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -31,6 +29,8 @@ const ROWS: &[(i64, &str)] = &[
     (6, include_str!("recorded/0006.sql")),
     (7, include_str!("recorded/0007.sql")),
     (10, include_str!("recorded/0010.sql")),
+    (11, include_str!("recorded/0011.sql")),
+    (12, include_str!("recorded/0012.sql")),
 ];
 
 #[test]
@@ -103,6 +103,14 @@ async fn read_back(catalogue: &Catalogue, version: i64) {
     }
     if version >= 7 {
         assert_eq!(catalogue.relay_position("topics").await.unwrap(), Revision(6));
+    }
+    if version >= 11 {
+        let polls = catalogue.feed_polls(account, 10).await.unwrap();
+        assert_eq!((polls[0].outcome.as_str(), polls[0].status, polls[0].episodes), ("fetched", Some(200), Some(3)));
+    }
+    if version >= 12 {
+        // Once only: the account has had its first.
+        assert_eq!(catalogue.note_first_value(account).await.unwrap(), None);
     }
 }
 

@@ -1,0 +1,1 @@
+UPDATE accounts SET first_value_at = 1772300000000000 WHERE account_id = '018f0000-0000-7000-8000-000000000004';
