@@ -96,6 +96,15 @@ async fn report(data: &Path, fsync: Fsync, (account, traffic): (&Account, &Traff
         Ok((found == (traffic.groups, traffic.groups)).then_some(()))
     })
     .await?;
+    // Nor are the units done with taking their state back before they judge something new.
+    let probe = format!("probe-{}", server.process());
+    let request = json!([{
+        "id": probe, "podcast_id": account.podcast, "enclosure_url": "https://media.example/episodes/0.mp3",
+        "occurred_at": traffic.days.0.to_string(), "method": "HEAD", "status": 200, "user_agent": "probe",
+    }]);
+    client.post("/v1/listener-requests", &request).await?;
+    let path = format!("/v1/ledger?event_id={probe}");
+    until(("the probe is judged", LOOK), async || Ok(client.json(&path).await.ok())).await?;
     // What was used for starting is not the report's: from here on the peak counts anew.
     std::fs::write(format!("/proc/{}/clear_refs", server.process()), "5")?;
     println!("  before the first: {}", resident(&server)?);

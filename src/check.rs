@@ -131,9 +131,11 @@ async fn log(settings: &LogSettings, data: &Directory) -> Finding {
 }
 
 /// What to look at, if what librdkafka says is what it says where brokers expect TLS or a password, and nobody else would
-/// know: it reads the start of their refusal as a size.
+/// know: it reads the start of their refusal as a size, or is hung up on without a reason.
 fn kafka_hint(said: &str) -> &'static str {
-    let other_protocol = ["security.protocol", "Invalid response size"].iter().any(|words| said.contains(words));
+    let has = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    let hung_up = has(&["BrokerTransportFailure"]) && !has(&["refused", "resolve", "timed out", "uthentication"]);
+    let other_protocol = hung_up || has(&["security.protocol", "Invalid response size"]);
     if other_protocol { "; see KAFKA_SECURITY_PROTOCOL and the like" } else { "" }
 }
 
@@ -250,7 +252,12 @@ mod tests {
         for (said, hinted) in [
             ("k:9092/1: Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol", true),
             ("k:9092/1: Receive failed: Invalid response size 352518912 (0..100000000)", true),
-            ("k:9092/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused", false),
+            (
+                "nobody answers at its address: Meta data fetch error: BrokerTransportFailure (Local: Broker transport failure)",
+                true,
+            ),
+            ("BrokerTransportFailure: k:9092/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused", false),
+            ("BrokerTransportFailure: Failed to resolve 'k:9092': Name or service not known", false),
             ("sasl_ssl://k:9092/1: SASL authentication error: Authentication failed", false),
         ] {
             assert_eq!(kafka_hint(said).contains("KAFKA_SECURITY_PROTOCOL"), hinted, "{said}");

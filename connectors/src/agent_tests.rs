@@ -72,7 +72,7 @@ fn feed(episodes: &[&str]) -> String {
         .map(|name| {
             format!(
                 "<item><guid>{name}</guid><pubDate>Tue, 05 Jan 2027 06:00:00 GMT</pubDate>\
-                 <enclosure url=\"https://media.example/{name}.mp3\" length=\"1000\" type=\"audio/mpeg\"/></item>"
+                 <enclosure url=\"https://media.example/{name}.mp3\" length=\"48000000\" type=\"audio/mpeg\"/></item>"
             )
         })
         .collect();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::committed::{Cell, Row, at};
+use super::play::Play;
 use super::series::sighted;
 use super::{Account, Bench};
 use crate::identity::Scope;
@@ -98,14 +99,17 @@ async fn an_roi_report_prints_what_its_sql_answers() {
 
 #[tokio::test]
 async fn an_roi_report_tells_of_prefix_redirects_where_they_saw_anything() {
-    let bench = Bench::new().await;
-    let (account, play) = bench.play("estimate").await;
-    let wanted = json!({"kind": "roi", "campaign_id": play.campaign, "from": "2026-11-18", "to": "2026-11-28"});
-    let without = made(&account, wanted.clone()).await;
     let label = "Impressions behind prefix redirects";
-    assert!(!prints_what_its_sql_answers(&account, &without).await.to_string().contains(label));
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("nothing").await;
+    let wanted =
+        |play: &Play| json!({"kind": "roi", "campaign_id": play.campaign, "from": "2026-11-18", "to": "2026-11-28"});
+    let id = made(&account, wanted(&play)).await;
+    assert!(!prints_what_its_sql_answers(&account, &id).await.to_string().contains(label));
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("something").await;
     account.commit(vec![(Table::Requests, sighted(&play))]).await;
-    let id = made(&account, wanted).await;
+    let id = made(&account, wanted(&play)).await;
     assert!(prints_what_its_sql_answers(&account, &id).await.to_string().contains(label));
     let csv = account.get(&format!("/v1/reports/{id}/download?format=csv")).await.is(200).text();
     assert!(csv.lines().any(|line| line.contains(label) && line.contains(",3,")), "{csv}");

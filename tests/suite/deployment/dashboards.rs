@@ -110,7 +110,7 @@ async fn every_query_runs_and_every_metric_exists() {
     ];
     let server = Server::start_with(&settings).await;
     let lines = server.output();
-    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let said = |line: Value| line["fields"]["metrics.address"].as_str().map(str::to_owned);
     let metrics = lines.find_map(said).expect("it says where its metrics are");
     use_everything(&server).await;
