@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::array::{
+    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::error::ArrowError;
 use castback_rules::credit::{Model, TouchKind};
 use castback_schemas::time::MINUTE;
@@ -22,15 +23,37 @@ use crate::ledger::unreadable;
 struct Stored<'a>(&'a RecordBatch);
 
 impl<'a> Stored<'a> {
+    fn texts(&self, name: &str) -> Result<&'a StringArray, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_string_opt());
+        column.ok_or_else(|| unreadable(name))
+    }
+
+    fn ints(&self, name: &str) -> Result<&'a Int64Array, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_primitive_opt());
+        column.ok_or_else(|| unreadable(name))
+    }
+
+    fn times(&self, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_primitive_opt());
+        column.ok_or_else(|| unreadable(name))
+    }
+
+    fn truths(&self, name: &str) -> Result<&'a BooleanArray, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_boolean_opt());
+        column.ok_or_else(|| unreadable(name))
+    }
+
+    fn hashes(&self, name: &str) -> Result<&'a FixedSizeBinaryArray, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_fixed_size_binary_opt());
+        column.ok_or_else(|| unreadable(name))
+    }
+
     fn text(&self, name: &str, row: usize) -> Result<&'a str, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-        column.map(|column| column.value(row)).ok_or_else(|| unreadable(name))
+        self.texts(name).map(|column| column.value(row))
     }
 
     fn some_text(&self, name: &str, row: usize) -> Result<Option<&'a str>, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-        let column: &'a StringArray = column.ok_or_else(|| unreadable(name))?;
-        Ok((!column.is_null(row)).then(|| column.value(row)))
+        self.texts(name).map(|column| some(column, row))
     }
 
     fn id<T: std::str::FromStr>(&self, name: &str, row: usize) -> Result<T, ArrowError> {
@@ -38,25 +61,55 @@ impl<'a> Stored<'a> {
     }
 
     fn int(&self, name: &str, row: usize) -> Result<i64, ArrowError> {
-        let column: Option<&Int64Array> = self.0.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
-        column.map(|column| column.value(row)).ok_or_else(|| unreadable(name))
+        self.ints(name).map(|column| column.value(row))
     }
 
     fn time(&self, name: &str, row: usize) -> Result<Micros, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-        column.map(|column| Micros(column.value(row))).ok_or_else(|| unreadable(name))
-    }
-
-    fn truth(&self, name: &str, row: usize) -> Result<bool, ArrowError> {
-        let column: Option<&BooleanArray> = self.0.column_by_name(name).and_then(|column| column.as_boolean_opt());
-        column.map(|column| column.value(row)).ok_or_else(|| unreadable(name))
+        self.times(name).map(|column| Micros(column.value(row)))
     }
 
     fn hash(&self, name: &str, row: usize) -> Result<Option<Hash>, ArrowError> {
-        let column: Option<&FixedSizeBinaryArray> =
-            self.0.column_by_name(name).and_then(|c| c.as_fixed_size_binary_opt());
-        let column = column.ok_or_else(|| unreadable(name))?;
-        Ok((!column.is_null(row)).then(|| column.value(row).try_into().unwrap_or_default()))
+        self.hashes(name).map(|column| hash(column, row))
+    }
+}
+
+fn some(column: &StringArray, row: usize) -> Option<&str> {
+    (!column.is_null(row)).then(|| column.value(row))
+}
+
+fn hash(column: &FixedSizeBinaryArray, row: usize) -> Option<Hash> {
+    (!column.is_null(row)).then(|| column.value(row).try_into().unwrap_or_default())
+}
+
+/// A column of few texts that stand in runs: what is the same as in the row before is not made again.
+struct Runs<'a, T> {
+    name: &'static str,
+    column: &'a StringArray,
+    last: Option<(&'a str, T)>,
+}
+
+impl<'a, T: Clone> Runs<'a, T> {
+    fn of(stored: &Stored<'a>, name: &'static str) -> Result<Self, ArrowError> {
+        Ok(Self { name, column: stored.texts(name)?, last: None })
+    }
+
+    fn get(&mut self, row: usize, make: impl FnOnce(&str) -> Option<T>) -> Result<T, ArrowError> {
+        let text = self.column.value(row);
+        match &self.last {
+            Some((last, made)) if *last == text => Ok(made.clone()),
+            _ => {
+                let made = make(text).ok_or_else(|| unreadable(self.name))?;
+                self.last = Some((text, made.clone()));
+                Ok(made)
+            }
+        }
+    }
+
+    fn id(&mut self, row: usize) -> Result<T, ArrowError>
+    where
+        T: std::str::FromStr,
+    {
+        self.get(row, |text| text.parse().ok())
     }
 }
 
@@ -67,29 +120,40 @@ impl CampaignPerformance {
     /// A row can't be read.
     pub fn know_deliveries(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let stored = Stored(batch);
+        let mut accounts = Runs::<AccountId>::of(&stored, "account_id")?;
+        let mut campaigns = Runs::of(&stored, "campaign_id")?;
+        let mut placements = Runs::<Arc<str>>::of(&stored, "placement_id")?;
+        let mut podcasts = Runs::of(&stored, "podcast_id")?;
+        let mut episodes = Runs::of(&stored, "episode_id")?;
+        let (listeners, households) = (stored.hashes("listener")?, stored.hashes("household")?);
+        let (times, offsets) = (stored.times("occurred_at")?, stored.ints("request_offset")?);
+        let (unknown, exposures) = (stored.truths("position_unknown")?, stored.truths("exposure")?);
+        let windows = [
+            stored.truths("window_utc_day")?,
+            stored.truths("window_first_touch")?,
+            stored.truths("window_last_touch")?,
+        ];
+        let events = stored.texts("event_id")?;
         for row in 0..batch.num_rows() {
-            let account: AccountId = stored.id("account_id", row)?;
-            let hash = |name: &str| stored.hash(name, row)?.ok_or_else(|| unreadable(name));
             let delivered = Delivered {
-                campaign: stored.id("campaign_id", row)?,
-                placement: Arc::from(stored.text("placement_id", row)?),
-                podcast: stored.id("podcast_id", row)?,
-                episode: stored.id("episode_id", row)?,
-                at: stored.time("occurred_at", row)?,
-                listener: hash("listener")?,
-                household: hash("household")?,
-                position_unknown: stored.truth("position_unknown", row)?,
-                windows: [
-                    stored.truth("window_utc_day", row)?,
-                    stored.truth("window_first_touch", row)?,
-                    stored.truth("window_last_touch", row)?,
-                ],
-                exposure: stored.truth("exposure", row)?,
+                campaign: campaigns.id(row)?,
+                placement: placements.get(row, |text| Some(Arc::from(text)))?,
+                podcast: podcasts.id(row)?,
+                episode: episodes.id(row)?,
+                at: Micros(times.value(row)),
+                listener: hash(listeners, row).ok_or_else(|| unreadable("listener"))?,
+                household: hash(households, row).ok_or_else(|| unreadable("household"))?,
+                position_unknown: unknown.value(row),
+                windows: windows.map(|window| window.value(row)),
+                exposure: exposures.value(row),
             };
-            let offset = stored.int("request_offset", row)?;
-            let event_id = stored.some_text("event_id", row)?.map(Arc::from);
-            let state = self.accounts.entry(account).or_default();
-            let mut carrier = state.carriers.remove(&offset).unwrap_or(Carrier { event_id, delivered: Vec::new() });
+            let offset = offsets.value(row);
+            let state = self.accounts.entry(accounts.id(row)?).or_default();
+            let carrier = state.carriers.remove(&offset);
+            let mut carrier = carrier.unwrap_or_else(|| {
+                let event_id = some(events, row).map(Arc::from);
+                Carrier { event_id, delivered: Vec::with_capacity(1) }
+            });
             carrier.delivered.push(delivered);
             carrier.delivered.sort_by(|a, b| (a.campaign, &a.placement).cmp(&(b.campaign, &b.placement)));
             state.carry(offset, carrier);
