@@ -207,10 +207,8 @@ mod tests {
     async fn a_process_that_ends_is_waited_for_and_one_that_lives_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let former = DataDir::take(folder.path()).unwrap();
-        let ends = async {
-            tokio::time::sleep(4 * PAUSE).await;
-            drop(former);
-        };
+        // Asked after the other, which has found it held then.
+        let ends = async { drop(former) };
         let (taken, ()) = tokio::join!(DataDir::take_when_free(folder.path()), ends);
         let living = taken.unwrap();
         assert!(matches!(DataDir::take_when_free(folder.path()).await, Err(DataDirError::InUse(_))));

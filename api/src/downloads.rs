@@ -16,7 +16,7 @@ use crate::extract::{Path, Query, id};
 use crate::identity::Scope;
 use crate::problem::Result;
 use crate::query::Ask;
-use crate::query::literal::within;
+use crate::query::literal::{DAY_NUMBER, within};
 use crate::query::range::{range, word};
 
 /// Days asked for when no range is given.
@@ -236,7 +236,7 @@ impl Question {
         let (key, order) = match by {
             By::Total => ("'total'", "downloads DESC"),
             By::Episode => ("episode_id", "downloads DESC, key"),
-            By::Day => ("CAST(occurred_at AS BIGINT) / 86400000000", "key"),
+            By::Day => (DAY_NUMBER, "key"),
             By::App => ("app", "downloads DESC, key"),
             By::Country => ("country", "downloads DESC, key"),
         };

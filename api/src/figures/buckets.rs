@@ -2,7 +2,7 @@
 //! what its namesake in [`super::statements`] answers for a range.
 
 use super::Question;
-use super::statements::{IS_CONVERSION, Part};
+use super::statements::IS_CONVERSION;
 
 impl Question {
     /// The number of a row's bucket.
@@ -29,15 +29,8 @@ impl Question {
     pub(crate) fn credited_by(&self, step: i64) -> String {
         let bucket = self.bucket(step);
         format!(
-            "SELECT {bucket} AS bucket, {} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, \
-             {} AS orders_micro, {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, \
-             max(commit) AS revision FROM {} GROUP BY {bucket}",
-            Part::Visits.micro(self.currency),
-            Part::Leads.micro(self.currency),
-            Part::Conversions.micro(self.currency),
-            Part::Orders.micro(self.currency),
-            self.revenue_minor(),
-            self.square(),
+            "SELECT {bucket} AS bucket, {}, max(commit) AS revision FROM {} GROUP BY {bucket}",
+            self.credited_sums(),
             self.credited()
         )
     }

@@ -2,15 +2,13 @@
 
 use castback_schemas::Currency;
 
-use crate::query::literal::{list, text, within};
+use crate::query::literal::{DAY_NUMBER, list, text, within};
 
 use super::Question;
 
 /// Events that are conversions: all but visits, leads and refunds.
 pub(super) const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'generate_lead', 'refund')";
 
-/// The UTC day of event time, as a number.
-const DAY: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
 /// Listeners of one address and day above which it tells no household.
 pub(super) const MAX_SHARED: u16 = 10;
 
@@ -74,18 +72,25 @@ impl Question {
     /// What is credited, all sums at once.
     pub(super) fn credits(&self) -> String {
         format!(
-            "SELECT {} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, {} AS orders_micro, \
-             {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares, \
-             coalesce(sum(CASE WHEN NOT verified AND currency = {currency} THEN revenue_minor END), 0) AS unverified_minor \
+            "SELECT {}, coalesce(sum(CASE WHEN NOT verified AND currency = {} THEN revenue_minor END), 0) AS unverified_minor \
              FROM {}",
+            self.credited_sums(),
+            text(self.currency.code()),
+            self.credited(),
+        )
+    }
+
+    /// The sums of what is credited, as SELECT lists them.
+    pub(super) fn credited_sums(&self) -> String {
+        format!(
+            "{} AS visits_micro, {} AS leads_micro, {} AS conversions_micro, {} AS orders_micro, \
+             {} AS revenue_minor, coalesce(sum({}), 0.0) AS revenue_squares",
             Part::Visits.micro(self.currency),
             Part::Leads.micro(self.currency),
             Part::Conversions.micro(self.currency),
             Part::Orders.micro(self.currency),
             self.revenue_minor(),
             self.square(),
-            self.credited(),
-            currency = text(self.currency.code()),
         )
     }
 
@@ -223,8 +228,8 @@ impl Question {
             self.to.plus(castback_schemas::time::DAY),
         );
         format!(
-            "SELECT count(*) AS usable FROM (SELECT household, {DAY} AS day FROM {delivered}) AS d \
-             JOIN (SELECT household, day FROM (SELECT DISTINCT household, listener, {DAY} AS day FROM requests WHERE {days} \
+            "SELECT count(*) AS usable FROM (SELECT household, {DAY_NUMBER} AS day FROM {delivered}) AS d \
+             JOIN (SELECT household, day FROM (SELECT DISTINCT household, listener, {DAY_NUMBER} AS day FROM requests WHERE {days} \
              AND household IN (SELECT household FROM {delivered})) AS l \
              GROUP BY household, day HAVING count(*) <= {MAX_SHARED}) AS r ON d.household = r.household AND d.day = r.day",
             delivered = self.delivered()

@@ -12,10 +12,7 @@ use crate::downloads::SIGHTED;
 use crate::figures::Question;
 use crate::problem::Result;
 use crate::query::Ask;
-use crate::query::literal::{list, within};
-
-/// The UTC day of event time, as a number.
-const DAY: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
+use crate::query::literal::{DAY_NUMBER, list, within};
 
 /// Each listener of an episode and a UTC day that only a prefix redirect saw, times the episode's placements. Dynamic
 /// ones are left out: no redirect sees what a server puts in. No part of the impressions.
@@ -85,15 +82,15 @@ impl Sighted {
         let bucket = question.bucket(step);
         format!(
             "SELECT bucket, episode_id, count(*) AS amount, max(revision) AS revision FROM \
-             (SELECT {bucket} AS bucket, listener, episode_id, {DAY} AS day, max(commit) AS revision FROM {} \
-             GROUP BY {bucket}, listener, episode_id, {DAY}) AS d GROUP BY bucket, episode_id",
+             (SELECT {bucket} AS bucket, listener, episode_id, {DAY_NUMBER} AS day, max(commit) AS revision FROM {} \
+             GROUP BY {bucket}, listener, episode_id, {DAY_NUMBER}) AS d GROUP BY bucket, episode_id",
             self.requests(question, kept_from)
         )
     }
 
     /// Listeners, episodes and days that only a prefix redirect saw.
     fn sightings(&self, question: &Question, kept_from: Micros) -> String {
-        format!("SELECT DISTINCT listener, episode_id, {DAY} AS day FROM {}", self.requests(question, kept_from))
+        format!("SELECT DISTINCT listener, episode_id, {DAY_NUMBER} AS day FROM {}", self.requests(question, kept_from))
     }
 
     /// The requests that a prefix redirect saw, as what follows FROM.

@@ -3,6 +3,9 @@
 
 use castback_schemas::Micros;
 
+/// The UTC day of event time, as a number.
+pub(crate) const DAY_NUMBER: &str = "CAST(occurred_at AS BIGINT) / 86400000000";
+
 /// A text as SQL writes it.
 pub(crate) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))

@@ -138,52 +138,24 @@ fn given(plan: &Plan, batch: RecordBatch) -> Result<Option<RecordBatch>> {
 }
 
 /// The newest versions of a task's rows: the largest segment in its order, the rest beside it.
-fn newest_of(task: &ReadTask, bytes: Vec<Bytes>, give: &mut dyn FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
-    let table = task.plan.scan.table;
+fn newest_of(task: &ReadTask, bytes: Vec<Bytes>, give: Each<'_>) -> Result<()> {
     let largest = bytes.iter().enumerate().max_by_key(|(_, bytes)| bytes.len()).map(|(index, _)| index);
     let (mut rows, mut younger_from, mut sorted) = (Vec::new(), 0, None);
-    for (index, (piece, bytes)) in task.segments.iter().zip(bytes).enumerate() {
+    for (index, segment) in task.segments.iter().zip(bytes).enumerate() {
         if Some(index) == largest {
-            (younger_from, sorted) = (rows.len(), Some((piece, bytes)));
+            (younger_from, sorted) = (rows.len(), Some(segment));
         } else {
-            read_segment(task, piece, bytes, &mut |batch| {
-                rows.push(batch);
-                Ok(true)
-            })?;
+            rows.extend(collected(|each| read_segment(task, segment, each))?);
         }
     }
-    read_parts(task, &mut |batch| {
-        rows.push(batch);
-        Ok(true)
-    })?;
-    let mut others = Newest::of(table, rows, younger_from)?;
-    if let Some((piece, bytes)) = sorted {
-        let mut runs = Runs::new(table);
-        let mut offer = |batch: RecordBatch| -> Result<bool> {
-            let batch = match &mut others {
-                Some(others) => others.not_newer(batch)?,
-                None => batch,
-            };
-            give(shown(batch)?)
-        };
-        let read = &mut |batch| {
-            for batch in runs.push(batch)? {
-                if !offer(batch)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        };
-        if !read_segment(task, piece, bytes, read)? {
-            return Ok(());
-        }
-        if let Some(last) = runs.last()
-            && !offer(last)?
-        {
-            return Ok(());
-        }
+    rows.extend(collected(|each| read_parts(task, each))?);
+    let mut others = Newest::of(task.plan.scan.table, rows, younger_from)?;
+    if let Some(segment) = sorted
+        && !newest_of_sorted((task, segment), &mut others, give)?
+    {
+        return Ok(());
     }
-    for batch in others.map_or_else(|| Ok(Vec::new()), Newest::rest)? {
+    for batch in others.rest()? {
         if !give(batch)? {
             break;
         }
@@ -191,20 +163,48 @@ fn newest_of(task: &ReadTask, bytes: Vec<Bytes>, give: &mut dyn FnMut(RecordBatc
     Ok(())
 }
 
+/// The newest versions in a segment for which there is none newer among the others.
+fn newest_of_sorted(
+    (task, segment): (&ReadTask, (&Piece, Bytes)),
+    others: &mut Newest,
+    give: Each<'_>,
+) -> Result<bool> {
+    let mut runs = Runs::new(task.plan.scan.table);
+    let mut offer = |batch| give(shown(others.not_newer(batch)?)?);
+    let read = &mut |batch| {
+        for batch in runs.push(batch)? {
+            if !offer(batch)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    Ok(read_segment(task, segment, read)? && runs.last().map_or(Ok(true), offer)?)
+}
+
+fn collected(read: impl FnOnce(Each<'_>) -> Result<bool>) -> Result<Vec<RecordBatch>> {
+    let mut rows = Vec::new();
+    read(&mut |batch| {
+        rows.push(batch);
+        Ok(true)
+    })?;
+    Ok(rows)
+}
+
 /// Takes batches until it answers `false`.
 type Each<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<bool>;
 
 /// The visible rows of a task's pieces, with the columns that are read.
 fn read_all(task: &ReadTask, bytes: Vec<Bytes>, each: Each<'_>) -> Result<bool> {
-    for (piece, bytes) in task.segments.iter().zip(bytes) {
-        if !read_segment(task, piece, bytes, each)? {
+    for segment in task.segments.iter().zip(bytes) {
+        if !read_segment(task, segment, each)? {
             return Ok(false);
         }
     }
     read_parts(task, each)
 }
 
-fn read_segment(task: &ReadTask, piece: &Piece, bytes: Bytes, each: Each<'_>) -> Result<bool> {
+fn read_segment(task: &ReadTask, (piece, bytes): (&Piece, Bytes), each: Each<'_>) -> Result<bool> {
     let plan = &task.plan;
     let columns: Vec<&str> = plan.read.fields().iter().map(|field| field.name().as_str()).collect();
     let (table, account, revision) = (plan.scan.table, plan.account.as_deref(), plan.view.revision().0);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::error::ArrowError;
 use castback_rules::credit::{Model, TouchKind};
@@ -23,37 +23,17 @@ use crate::ledger::unreadable;
 struct Stored<'a>(&'a RecordBatch);
 
 impl<'a> Stored<'a> {
-    fn texts(&self, name: &str) -> Result<&'a StringArray, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_string_opt());
-        column.ok_or_else(|| unreadable(name))
-    }
-
-    fn ints(&self, name: &str) -> Result<&'a Int64Array, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_primitive_opt());
-        column.ok_or_else(|| unreadable(name))
-    }
-
-    fn times(&self, name: &str) -> Result<&'a TimestampMicrosecondArray, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_primitive_opt());
-        column.ok_or_else(|| unreadable(name))
-    }
-
-    fn truths(&self, name: &str) -> Result<&'a BooleanArray, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_boolean_opt());
-        column.ok_or_else(|| unreadable(name))
-    }
-
-    fn hashes(&self, name: &str) -> Result<&'a FixedSizeBinaryArray, ArrowError> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_fixed_size_binary_opt());
+    fn column<T: Array + 'static>(&self, name: &str) -> Result<&'a T, ArrowError> {
+        let column = self.0.column_by_name(name).and_then(|column| column.as_any().downcast_ref());
         column.ok_or_else(|| unreadable(name))
     }
 
     fn text(&self, name: &str, row: usize) -> Result<&'a str, ArrowError> {
-        self.texts(name).map(|column| column.value(row))
+        self.column::<StringArray>(name).map(|column| column.value(row))
     }
 
     fn some_text(&self, name: &str, row: usize) -> Result<Option<&'a str>, ArrowError> {
-        self.texts(name).map(|column| some(column, row))
+        self.column(name).map(|column| some(column, row))
     }
 
     fn id<T: std::str::FromStr>(&self, name: &str, row: usize) -> Result<T, ArrowError> {
@@ -61,15 +41,15 @@ impl<'a> Stored<'a> {
     }
 
     fn int(&self, name: &str, row: usize) -> Result<i64, ArrowError> {
-        self.ints(name).map(|column| column.value(row))
+        self.column::<Int64Array>(name).map(|column| column.value(row))
     }
 
     fn time(&self, name: &str, row: usize) -> Result<Micros, ArrowError> {
-        self.times(name).map(|column| Micros(column.value(row)))
+        self.column::<TimestampMicrosecondArray>(name).map(|column| Micros(column.value(row)))
     }
 
     fn hash(&self, name: &str, row: usize) -> Result<Option<Hash>, ArrowError> {
-        self.hashes(name).map(|column| hash(column, row))
+        self.column(name).map(|column| hash(column, row))
     }
 }
 
@@ -82,15 +62,15 @@ fn hash(column: &FixedSizeBinaryArray, row: usize) -> Option<Hash> {
 }
 
 /// A column of few texts that stand in runs: what is the same as in the row before is not made again.
-struct Runs<'a, T> {
+struct Repeated<'a, T> {
     name: &'static str,
     column: &'a StringArray,
     last: Option<(&'a str, T)>,
 }
 
-impl<'a, T: Clone> Runs<'a, T> {
+impl<'a, T: Clone> Repeated<'a, T> {
     fn of(stored: &Stored<'a>, name: &'static str) -> Result<Self, ArrowError> {
-        Ok(Self { name, column: stored.texts(name)?, last: None })
+        Ok(Self { name, column: stored.column(name)?, last: None })
     }
 
     fn get(&mut self, row: usize, make: impl FnOnce(&str) -> Option<T>) -> Result<T, ArrowError> {
@@ -120,20 +100,18 @@ impl CampaignPerformance {
     /// A row can't be read.
     pub fn know_deliveries(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let stored = Stored(batch);
-        let mut accounts = Runs::<AccountId>::of(&stored, "account_id")?;
-        let mut campaigns = Runs::of(&stored, "campaign_id")?;
-        let mut placements = Runs::<Arc<str>>::of(&stored, "placement_id")?;
-        let mut podcasts = Runs::of(&stored, "podcast_id")?;
-        let mut episodes = Runs::of(&stored, "episode_id")?;
-        let (listeners, households) = (stored.hashes("listener")?, stored.hashes("household")?);
-        let (times, offsets) = (stored.times("occurred_at")?, stored.ints("request_offset")?);
-        let (unknown, exposures) = (stored.truths("position_unknown")?, stored.truths("exposure")?);
-        let windows = [
-            stored.truths("window_utc_day")?,
-            stored.truths("window_first_touch")?,
-            stored.truths("window_last_touch")?,
-        ];
-        let events = stored.texts("event_id")?;
+        let mut accounts = Repeated::<AccountId>::of(&stored, "account_id")?;
+        let mut campaigns = Repeated::of(&stored, "campaign_id")?;
+        let mut placements = Repeated::<Arc<str>>::of(&stored, "placement_id")?;
+        let mut podcasts = Repeated::of(&stored, "podcast_id")?;
+        let mut episodes = Repeated::of(&stored, "episode_id")?;
+        let (listeners, households) = (stored.column("listener")?, stored.column("household")?);
+        let times: &TimestampMicrosecondArray = stored.column("occurred_at")?;
+        let offsets: &Int64Array = stored.column("request_offset")?;
+        let truths = |name| stored.column::<BooleanArray>(name);
+        let (unknown, exposures) = (truths("position_unknown")?, truths("exposure")?);
+        let windows = [truths("window_utc_day")?, truths("window_first_touch")?, truths("window_last_touch")?];
+        let events = stored.column("event_id")?;
         for row in 0..batch.num_rows() {
             let delivered = Delivered {
                 campaign: campaigns.id(row)?,
