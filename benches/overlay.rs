@@ -16,7 +16,7 @@ use castback_schemas::id::{IdSource, SeededIds};
 use castback_schemas::table::{Column, ColumnType, Table};
 use castback_schemas::time::DAY;
 use castback_schemas::{AccountId, Group, ManualClock, Micros, Slot, Unit};
-use castback_store::session::{CatalogueTables, Scope, query, session};
+use castback_store::session::{CatalogueTables, Scope, Source, query, session};
 use castback_store::{ALL_DAYS, Compactor, PinnedView, Scan, SliceRows, Store, Versions, object};
 use datafusion::catalog::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -127,7 +127,8 @@ impl Bench {
 
     fn context(&self) -> SessionContext {
         let nothing = CatalogueTables::default();
-        session(&self.store, &self.view, (Scope::Account(self.account), &nothing), MEMORY).unwrap()
+        let source = Source::new(self.store.clone(), Arc::clone(&self.view), Scope::Account(self.account));
+        session(&source, &nothing, MEMORY).unwrap()
     }
 
     async fn overlay_in_the_scan(&self) {

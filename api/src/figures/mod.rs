@@ -20,6 +20,7 @@ use crate::query::{Ask, Rows};
 
 pub(crate) use question::{Heard, Question};
 pub(crate) use shown::{credited, credits, prefix_estimated, shown};
+pub(crate) use statements::NAMED;
 
 /// The share of usable addresses under which a campaign is warned of.
 const FEW_USABLE: f64 = 0.2;

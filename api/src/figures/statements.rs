@@ -1,10 +1,50 @@
 //! The statements of a question: each answers one figure over `POST /v1/sql`.
 
 use castback_schemas::Currency;
+use castback_schemas::table::Table;
+use castback_store::KeptColumns;
 
 use crate::query::literal::{DAY_NUMBER, list, text, within};
 
 use super::Question;
+
+/// What the statements of a question name of the tables that most of them read.
+pub(crate) const NAMED: KeptColumns = &[
+    (
+        Table::AdDeliveries,
+        &[
+            "request_offset",
+            "campaign_id",
+            "episode_id",
+            "occurred_at",
+            "listener",
+            "household",
+            "position_unknown",
+            "window_utc_day",
+            "window_first_touch",
+            "window_last_touch",
+            "exposure",
+            "commit",
+        ],
+    ),
+    (
+        Table::Credits,
+        &[
+            "slot",
+            "conversion_offset",
+            "campaign_id",
+            "model",
+            "occurred_at",
+            "event_type",
+            "credit_micro",
+            "revenue_minor",
+            "currency",
+            "verified",
+            "household",
+            "commit",
+        ],
+    ),
+];
 
 /// Events that are conversions: all but visits, leads and refunds.
 pub(super) const IS_CONVERSION: &str = "event_type NOT IN ('visit', 'page_view', 'lead', 'generate_lead', 'refund')";
@@ -45,7 +85,7 @@ impl Part {
 
 impl Question {
     /// Every sum, in the order of [`super::Figures::read`].
-    pub(super) fn statements(&self) -> [String; 9] {
+    pub(crate) fn statements(&self) -> [String; 9] {
         let (delivered, credited) = (self.delivered(), self.credited());
         let facts = format!(
             "SELECT count(*) AS impressions, coalesce(sum(CASE WHEN position_unknown THEN 1 ELSE 0 END), 0) AS position_unknown, \

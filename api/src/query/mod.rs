@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use castback_schemas::{Micros, Revision};
-use castback_store::session::{CatalogueTables, SqlError, query, session};
+use castback_store::session::{CatalogueTables, Source, SqlError, query, session};
 use castback_store::{PinnedView, session};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::App;
-use crate::figures::Question;
+use crate::figures::{NAMED, Question};
 use crate::identity::Scope;
 use crate::problem::{Code, Problem, Result};
 
@@ -42,8 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     app: &'a App,
-    view: Arc<PinnedView>,
-    scope: session::Scope,
+    source: Source,
     kept_from: Micros,
 }
 
@@ -56,12 +55,13 @@ impl<'a> Ask<'a> {
             Scope::Account(account) => app.catalogue.kept_from(account).await?,
             Scope::All => Micros(0),
         };
-        Ok(Self { app, view, scope: scope.into(), kept_from })
+        let source = Source::new(app.store.clone(), view, scope.into()).keeping(NAMED);
+        Ok(Self { app, source, kept_from })
     }
 
     /// The commit.
     pub(crate) fn revision(&self) -> Revision {
-        self.view.revision()
+        self.view().revision()
     }
 
     /// From when on the account's ledger is kept: earlier requests and events have gone, or may go at
@@ -72,14 +72,14 @@ impl<'a> Ask<'a> {
 
     /// What [`Question::usable`] answers, from memory where there is room for it.
     pub(crate) async fn usable(&self, question: &Question) -> Result<Option<u64>> {
-        let Some(account) = self.scope.account() else { return Ok(None) };
+        let Some(account) = self.source.scope().account() else { return Ok(None) };
         let (delivered, most) = question.at_usable(account);
-        Ok(self.app.store.usable(&self.view, &delivered, most).await?)
+        Ok(self.app.store.usable(self.view(), &delivered, most).await?)
     }
 
     /// The view, for rows that SQL doesn't show.
     pub(crate) fn view(&self) -> &Arc<PinnedView> {
-        &self.view
+        self.source.view()
     }
 
     /// The answers of several statements, of the same commit.
@@ -98,7 +98,7 @@ impl<'a> Ask<'a> {
     pub(crate) async fn each(&self, statements: &[&str]) -> Result<Vec<Rows>> {
         let asked = async {
             let nothing = CatalogueTables::default();
-            let context = session(&self.app.store, &self.view, (self.scope, &nothing), MEMORY)?;
+            let context = session(&self.source, &nothing, MEMORY)?;
             let asked: Vec<_> = statements.iter().map(|statement| query(&context, statement)).collect();
             let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
             Ok(answers.iter().map(|answer| Rows::of(answer)).collect())

@@ -3,12 +3,13 @@
 use castback_rules::credit::Model;
 use castback_rules::window::Window;
 use castback_schemas::table::Table;
+use castback_schemas::time::DAY;
 use serde_json::{Value, json};
 
 use super::committed::{Cell, Row, at};
 use super::play::NAME;
 use super::{Account, Bench, NOW};
-use crate::figures::{Figures, Heard, Question, shown};
+use crate::figures::{Figures, Heard, NAMED, Question, shown};
 use crate::identity::Scope;
 use crate::query::Ask;
 use crate::render::Value as Shown;
@@ -150,6 +151,42 @@ async fn what_only_a_prefix_redirect_saw_is_estimated_and_no_impression() {
         assert_eq!(performance["impressions_prefix_estimated"], expected, "{placements}");
         assert_eq!(performance["impressions"], 0);
     }
+}
+
+/// Columns of a stored table that a plan reads, by the lines of EXPLAIN.
+fn named(plan: &str, table: &str) -> Vec<String> {
+    let scans = plan.split(&format!("TableScan: {table} projection=[")).skip(1);
+    let columns = scans.filter_map(|rest| rest.split_once(']')).flat_map(|(columns, _)| columns.split(", "));
+    columns.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_the_statements_of_a_question_name_is_kept_for_the_next() {
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("kept").await;
+    let id = play.campaign.parse().unwrap();
+    let campaign = bench.app.catalogue.campaign(account.account(), id).await.unwrap();
+    let ask = Ask::newest(&bench.app, Scope::Account(account.account())).await.unwrap();
+    let question = Question::flight((id, &campaign.terms), NOW);
+    let mut statements = question.statements().to_vec();
+    statements.extend([question.delivered_by(DAY), question.credited_by(DAY), question.delivered_before()]);
+    statements.extend([
+        question.by_episode(10),
+        question.by_type(),
+        question.in_windows(),
+        question.reach_by("listener", DAY),
+    ]);
+    let mut scans = 0;
+    for statement in &statements {
+        let plan = ask.one(&format!("EXPLAIN {statement}")).await.unwrap().text(0, "plan").to_owned();
+        for (table, kept) in NAMED {
+            let names = named(&plan, table.name());
+            scans += usize::from(!names.is_empty());
+            let missing: Vec<_> = names.iter().filter(|name| !kept.contains(&name.as_str())).collect();
+            assert!(missing.is_empty(), "{missing:?} of {} in {statement}", table.name());
+        }
+    }
+    assert!(scans >= statements.len(), "{scans} scans were found in {} statements", statements.len());
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub mod export;
 pub mod failpoint;
 #[cfg(test)]
 mod harness;
+mod kept;
 pub mod ledger;
 mod load;
 pub mod mirror;
@@ -43,6 +44,7 @@ pub mod worker;
 pub use columns::{COMMIT, stored_schema};
 pub use compaction::{Compacted, Compactor, Expired, Retained};
 pub use error::{Result, StoreError};
+pub use kept::KeptColumns;
 pub use object::{EncodedObject, SliceBody, SliceRows};
 pub use objects::Objects;
 pub use scan::{ALL_DAYS, Scan, Versions};

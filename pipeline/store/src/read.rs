@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use futures::{StreamExt, stream};
 
 use crate::error::{Result, StoreError};
-use crate::scan::{Feed, ReadTask, Scan};
+use crate::scan::{Feed, Plan, ReadTask, Scan};
 use crate::store::Store;
 use crate::view::PinnedView;
 
@@ -43,7 +43,7 @@ impl Store {
         scan: Scan,
         mut each: impl FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        let feed = Feed::new(self.clone(), Arc::clone(view), scan);
+        let feed = Feed::new(Plan::new(self.clone(), Arc::clone(view), scan));
         let tasks = stream::unfold(feed, |feed| async move { feed.next().await.transpose().map(|task| (task, feed)) });
         let mut decoded = pin!(tasks.map(|task| async move { decode(task?).await }).buffered(readers()));
         while let Some(batches) = decoded.next().await {

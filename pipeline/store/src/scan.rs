@@ -105,7 +105,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn new(store: Store, view: Arc<PinnedView>, scan: Scan) -> Self {
+    pub(crate) fn new(store: Store, view: Arc<PinnedView>, scan: Scan) -> Self {
         let given = scan.schema();
         let spec = scan.table.spec();
         let mut needed = vec!["account_id", spec.filed_by, COMMIT, "offset", "event_id", "topic"];
@@ -139,8 +139,9 @@ impl Plan {
 }
 
 /// A unit of reading: independent of every other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ReadTask {
+    pub(crate) of: (Slot, Day),
     pub(crate) plan: Arc<Plan>,
     pub(crate) segments: Vec<Piece>,
     pub(crate) parts: Vec<RecordBatch>,
@@ -168,9 +169,9 @@ struct Waiting {
 }
 
 impl Feed {
-    pub(crate) fn new(store: Store, view: Arc<PinnedView>, scan: Scan) -> Self {
-        let waiting = Mutex::new(Waiting { slots: scan.slots(), tasks: VecDeque::new() });
-        Self { plan: Arc::new(Plan::new(store, view, scan)), waiting }
+    pub(crate) fn new(plan: Plan) -> Self {
+        let waiting = Mutex::new(Waiting { slots: plan.scan.slots(), tasks: VecDeque::new() });
+        Self { plan: Arc::new(plan), waiting }
     }
 
     /// The next task, or none when all were handed out.
@@ -213,7 +214,7 @@ async fn tasks(plan: &Arc<Plan>, slot: Slot) -> Result<VecDeque<ReadTask>> {
             let parts = verdict_parts.get(&day).map(|of_day: &OfDay| of_day.parts.clone()).unwrap_or_default();
             Arc::new(Verdicts { slot, day, parts, overlay: OnceCell::new() })
         });
-        tasks.extend(of_day.into_tasks(plan, verdicts.as_ref()));
+        tasks.extend(of_day.into_tasks(plan, (slot, day), verdicts.as_ref()));
     }
     Ok(tasks)
 }
@@ -242,8 +243,10 @@ async fn parts_by_day(plan: &Plan, table: Table, slot: Slot, read: &SchemaRef) -
 
 impl OfDay {
     /// Versions of a row must meet; ledger rows are independent once verdicts are laid over them.
-    fn into_tasks(self, plan: &Arc<Plan>, verdicts: Option<&Arc<Verdicts>>) -> Vec<ReadTask> {
-        let task = |segments, parts| ReadTask { plan: Arc::clone(plan), segments, parts, verdicts: verdicts.cloned() };
+    fn into_tasks(self, plan: &Arc<Plan>, of: (Slot, Day), verdicts: Option<&Arc<Verdicts>>) -> Vec<ReadTask> {
+        let (plan, verdicts) = (Arc::clone(plan), verdicts.cloned());
+        let task =
+            |segments, parts| ReadTask { of, plan: Arc::clone(&plan), segments, parts, verdicts: verdicts.clone() };
         if plan.scan.table.spec().kind == Kind::Versioned && plan.scan.versions == Versions::Current {
             return vec![task(self.segments, self.parts)];
         }

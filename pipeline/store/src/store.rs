@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::columns::with_commit;
 use crate::error::{Result, StoreError};
+use crate::kept::Room;
 use crate::object::{EncodedObject, PartBody, decode_part, part_range};
 use crate::objects::Objects;
 use crate::sharing::Sharing;
@@ -33,6 +34,7 @@ pub struct Store {
     recent: Arc<Mutex<Recent>>,
     sums: Arc<Sums>,
     sharing: Arc<Sharing>,
+    room: Room,
     decoded: Cache<(String, u64), Arc<Vec<RecordBatch>>>,
 }
 
@@ -58,7 +60,14 @@ impl Store {
             u32::try_from(rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>()).unwrap_or(u32::MAX)
         };
         let decoded = Cache::builder().weigher(size).max_capacity(DECODED_BYTES).build();
-        Self { objects, recent: Arc::default(), sums: Arc::default(), sharing: Arc::default(), decoded }
+        Self {
+            objects,
+            recent: Arc::default(),
+            sums: Arc::default(),
+            sharing: Arc::default(),
+            room: Room::default(),
+            decoded,
+        }
     }
 
     /// The objects underneath.
@@ -86,6 +95,10 @@ impl Store {
 
     pub(crate) fn sums(&self) -> &Sums {
         &self.sums
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.room.clone()
     }
 
     fn recent(&self, key: &str) -> Option<Bytes> {

@@ -42,6 +42,7 @@ pub use query::{Answer, SqlError, query, run};
 
 use schema::PublicSchema;
 
+use crate::kept::{Kept, KeptColumns};
 use crate::scan::Versions;
 use crate::store::Store;
 use crate::view::PinnedView;
@@ -66,23 +67,54 @@ impl Scope {
     }
 }
 
+/// What sessions read: one view, for one scope.
+#[derive(Debug, Clone)]
+pub struct Source {
+    store: Store,
+    view: Arc<PinnedView>,
+    scope: Scope,
+    kept: Option<Arc<Kept>>,
+}
+
+impl Source {
+    /// Every statement reads for itself.
+    #[must_use]
+    pub fn new(store: Store, view: Arc<PinnedView>, scope: Scope) -> Self {
+        Self { store, view, scope, kept: None }
+    }
+
+    /// What a statement reads of these columns is kept for the next ones, as far as there is room.
+    #[must_use]
+    pub fn keeping(self, columns: KeptColumns) -> Self {
+        let kept = Kept::new(self.store.room(), columns);
+        Self { kept: Some(Arc::new(kept)), ..self }
+    }
+
+    /// The view.
+    #[must_use]
+    pub fn view(&self) -> &Arc<PinnedView> {
+        &self.view
+    }
+
+    /// Whose rows are seen.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+}
+
 /// Threads that a query uses; also its scans' readers.
 const PARTITIONS: usize = 2;
 
-/// A session over a view: `memory` bytes for sorts, joins and groups, nothing spilled to disk.
+/// A session over a source: `memory` bytes for sorts, joins and groups, nothing spilled to disk.
 ///
 /// # Errors
 /// Catalogue rows that don't have their columns.
-pub fn session(
-    store: &Store,
-    view: &Arc<PinnedView>,
-    (scope, catalogue): (Scope, &CatalogueTables),
-    memory: usize,
-) -> Result<SessionContext, SqlError> {
+pub fn session(source: &Source, catalogue: &CatalogueTables, memory: usize) -> Result<SessionContext, SqlError> {
     let runtime = runtime(memory).map_err(SqlError::Session)?;
-    let stored = stored_session(store, view, scope, &runtime).map_err(SqlError::Session)?;
+    let stored = stored_session(source, &runtime).map_err(SqlError::Session)?;
     let mut lent: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
-    for (table, batch) in catalogue.visible(scope)? {
+    for (table, batch) in catalogue.visible(source.scope)? {
         let rows = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(SqlError::Session)?;
         lent.insert(table.name.to_owned(), Arc::new(rows));
     }
@@ -96,16 +128,11 @@ pub fn session(
 }
 
 /// The session in which the public views are planned: it alone can name stored tables.
-fn stored_session(
-    store: &Store,
-    view: &Arc<PinnedView>,
-    scope: Scope,
-    runtime: &Arc<RuntimeEnv>,
-) -> PlanResult<SessionContext> {
+fn stored_session(source: &Source, runtime: &Arc<RuntimeEnv>) -> PlanResult<SessionContext> {
     let schema = MemorySchemaProvider::new();
     for spec in TABLES {
         for (suffix, versions) in [("", Versions::Current), ("__all", Versions::All)] {
-            let table = provider::StoredTable::new((store.clone(), Arc::clone(view), scope), spec.table, versions);
+            let table = provider::StoredTable::new(source.clone(), spec.table, versions);
             schema.register_table(format!("{}{suffix}", spec.name), Arc::new(table))?;
         }
     }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use castback_schemas::table::Table;
@@ -19,12 +20,12 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use tokio::sync::mpsc::Sender;
 
-use super::{PARTITIONS, Scope};
-use crate::columns::stored_schema;
+use super::{PARTITIONS, Source};
+use crate::columns::{conform, stored_schema};
 use crate::error::StoreError;
-use crate::scan::{Feed, ReadTask, Scan, Versions};
-use crate::store::Store;
-use crate::view::PinnedView;
+use crate::kept::Kept;
+use crate::scan::{Feed, Plan, ReadTask, Scan, Versions};
+use crate::segment::BATCH_ROWS;
 
 /// Batches that wait between readers and the query; a full channel stops the readers.
 const BATCHES_AHEAD: usize = 4;
@@ -32,25 +33,22 @@ const BATCHES_AHEAD: usize = 4;
 /// A stored table for one scope.
 #[derive(Debug)]
 pub(super) struct StoredTable {
-    store: Store,
-    view: Arc<PinnedView>,
-    scope: Scope,
+    source: Source,
     table: Table,
     versions: Versions,
     schema: SchemaRef,
 }
 
 impl StoredTable {
-    pub(super) fn new(of: (Store, Arc<PinnedView>, Scope), table: Table, versions: Versions) -> Self {
-        let (store, view, scope) = of;
-        Self { store, view, scope, table, versions, schema: stored_schema(table) }
+    pub(super) fn new(source: Source, table: Table, versions: Versions) -> Self {
+        Self { source, table, versions, schema: stored_schema(table) }
     }
 
     fn scan_of(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Scan {
         let names: Vec<&'static str> =
             self.table.spec().columns.iter().map(|column| column.name).chain([crate::COMMIT]).collect();
         let columns = projection.map(|indices| indices.iter().filter_map(|index| names.get(*index).copied()).collect());
-        let account = self.scope.account();
+        let account = self.source.scope.account();
         let mut scan = Scan { columns, account, versions: self.versions, ..Scan::new(self.table) };
         for bound in filters.iter().filter_map(|filter| Bound::of(filter, self.table)) {
             bound.narrow(&mut scan);
@@ -78,7 +76,7 @@ impl TableProvider for StoredTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = self.scan_of(projection, filters);
         let schema = scan.schema();
-        let rows = Rows { store: self.store.clone(), view: Arc::clone(&self.view), scan, schema: Arc::clone(&schema) };
+        let rows = Rows { source: self.source.clone(), scan, schema: Arc::clone(&schema) };
         // One partition whatever the files are: a plan's shape tells nothing of other accounts.
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, None, false, None)?))
     }
@@ -144,11 +142,10 @@ impl Bound {
     }
 }
 
-/// A scan's rows as a stream; every execution reads anew.
+/// A scan's rows as a stream; every execution reads anew what is not kept.
 #[derive(Debug)]
 struct Rows {
-    store: Store,
-    view: Arc<PinnedView>,
+    source: Source,
     scan: Scan,
     schema: SchemaRef,
 }
@@ -159,21 +156,61 @@ impl PartitionStream for Rows {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let feed = Arc::new(Feed::new(self.store.clone(), Arc::clone(&self.view), self.scan.clone()));
         let mut stream = RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_AHEAD);
+        let reader = Reader::of(&self.source, &self.scan);
         for _ in 0..PARTITIONS {
-            let (feed, sender) = (Arc::clone(&feed), stream.tx());
-            stream.spawn(async move {
-                while let Some(task) = feed.next().await.map_err(external)? {
-                    if !send(task, sender.clone()).await? {
-                        break;
-                    }
-                }
-                Ok(())
-            });
+            stream.spawn(reader.clone().read(stream.tx()));
         }
         stream.build()
     }
+}
+
+/// Reads tasks of a feed until there are none, or nobody listens.
+#[derive(Debug, Clone)]
+struct Reader {
+    feed: Arc<Feed>,
+    /// Where the rows of the feed's tasks are kept, and how a task is read for which there is no room.
+    kept: Option<(Arc<Kept>, Arc<Plan>)>,
+}
+
+impl Reader {
+    fn of(source: &Source, scan: &Scan) -> Self {
+        let plan = |scan: &Scan| Plan::new(source.store.clone(), Arc::clone(&source.view), scan.clone());
+        match source.kept.as_ref().and_then(|kept| Some((kept, kept.widened(scan)?))) {
+            Some((kept, widened)) => {
+                let kept = Some((Arc::clone(kept), Arc::new(plan(scan))));
+                Self { feed: Arc::new(Feed::new(plan(&widened))), kept }
+            }
+            None => Self { feed: Arc::new(Feed::new(plan(scan))), kept: None },
+        }
+    }
+
+    async fn read(self, sender: Sender<Result<RecordBatch>>) -> Result<()> {
+        while let Some(task) = self.feed.next().await.map_err(external)? {
+            if !self.send(task, &sender).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, task: ReadTask, sender: &Sender<Result<RecordBatch>>) -> Result<bool> {
+        let Some((kept, plan)) = &self.kept else { return decode(task, sender.clone()).await };
+        match kept.rows(&task).await.map_err(external)? {
+            Some(rows) => send_kept(&conform(&rows, &plan.given, plan.scan.table).map_err(external)?, sender).await,
+            None => decode(ReadTask { plan: Arc::clone(plan), ..task }, sender.clone()).await,
+        }
+    }
+}
+
+async fn send_kept(rows: &RecordBatch, sender: &Sender<Result<RecordBatch>>) -> Result<bool> {
+    for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
+        let batch = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
+        if sender.send(Ok(batch)).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn external(error: StoreError) -> DataFusionError {
@@ -181,7 +218,7 @@ fn external(error: StoreError) -> DataFusionError {
 }
 
 /// Decodes a task on a blocking thread; false when nobody listens any more.
-async fn send(task: ReadTask, sender: Sender<Result<arrow::array::RecordBatch>>) -> Result<bool> {
+async fn decode(task: ReadTask, sender: Sender<Result<RecordBatch>>) -> Result<bool> {
     let loaded = task.load().await.map_err(external)?;
     let decoded = tokio::task::spawn_blocking(move || {
         let mut listened = true;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::catalogue_tables::CATALOGUE_TABLES;
 use super::views::VIEWS;
-use super::{CatalogueTables, Scope, SqlError, session};
+use super::{CatalogueTables, Scope, Source, SqlError, session};
 use crate::store::Store;
 use crate::view::PinnedView;
 
@@ -44,7 +44,8 @@ const PLANNING_BYTES: usize = 16 * 1024 * 1024;
 /// [`SqlError::Session`]: a defect.
 pub async fn tables(store: &Store) -> Result<Vec<TableDoc>, SqlError> {
     let nothing = CatalogueTables::default();
-    let context = session(store, &Arc::new(PinnedView::empty()), (Scope::All, &nothing), PLANNING_BYTES)?;
+    let source = Source::new(store.clone(), Arc::new(PinnedView::empty()), Scope::All);
+    let context = session(&source, &nothing, PLANNING_BYTES)?;
     let views = VIEWS.iter().map(|view| (view.name, view.doc, view.docs));
     let lent = CATALOGUE_TABLES.iter().map(|table| (table.name, table.doc, &[][..]));
     let mut tables = Vec::new();

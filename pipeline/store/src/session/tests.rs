@@ -8,7 +8,7 @@ use castback_schemas::table::Table;
 use castback_schemas::{AccountId, Slot};
 use datafusion::prelude::SessionContext;
 
-use super::{Answer, CatalogueTables, Scope, SqlError, query, run, session, tables};
+use super::{Answer, CatalogueTables, Scope, Source, SqlError, query, run, session, tables};
 use crate::harness::{Harness, TODAY, texts};
 use crate::samples::{Cell, Row, account, batch, request};
 
@@ -91,8 +91,12 @@ async fn planted(compacted: bool) -> (Harness, CatalogueTables) {
     (harness, lent)
 }
 
+async fn source(harness: &Harness, scope: Scope) -> Source {
+    Source::new(harness.store.clone(), harness.view(None).await, scope)
+}
+
 async fn of(harness: &Harness, lent: &CatalogueTables, scope: Scope) -> SessionContext {
-    session(&harness.store, &harness.view(None).await, (scope, lent), MEMORY).unwrap()
+    session(&source(harness, scope).await, lent, MEMORY).unwrap()
 }
 
 fn shown(answer: &Result<Answer, SqlError>) -> String {
@@ -327,7 +331,7 @@ fn long_deep_and_chained_statements_are_refused_and_large_honest_ones_are_not() 
 #[tokio::test]
 async fn memory_is_bounded_and_nothing_spills() {
     let (harness, lent) = planted(false).await;
-    let context = session(&harness.store, &harness.view(None).await, (Scope::All, &lent), 64 * 1024).unwrap();
+    let context = session(&source(&harness, Scope::All).await, &lent, 64 * 1024).unwrap();
     let sql = "SELECT a.user_agent || b.user_agent || c.user_agent AS x, count(*) AS n \
                FROM requests a CROSS JOIN requests b CROSS JOIN requests c \
                GROUP BY x, a.\"offset\", b.\"offset\", c.\"offset\" ORDER BY x";
@@ -372,5 +376,33 @@ async fn every_column_can_be_grouped_sorted_and_counted() {
                 assert!(answer.is_ok(), "{sql}: {answer:?}");
             }
         }
+    }
+}
+
+const KEPT: crate::KeptColumns = &[(Table::AdDeliveries, &["campaign_id", "occurred_at", "request_offset"])];
+
+/// What a question of two accounts' deliveries answers while they lie in the store, and when they no longer do.
+#[tokio::test]
+async fn a_statement_finds_in_memory_what_another_of_its_question_has_read() {
+    let (harness, _) = planted(true).await;
+    let nothing = CatalogueTables::default();
+    let (first, second) = neighbours();
+    let reading = source(&harness, Scope::Account(first)).await;
+    let (keeping, of_other) =
+        (reading.clone().keeping(KEPT), source(&harness, Scope::Account(second)).await.keeping(KEPT));
+    let asked = async |source: &Source, sql: &str| query(&session(source, &nothing, MEMORY).unwrap(), sql).await;
+    let campaign = "SELECT campaign_id FROM ad_deliveries";
+    let before = asked(&keeping, campaign).await.unwrap();
+    assert_eq!(texts(&before, &["campaign_id"]), [canary(first)]);
+    assert_eq!(texts(&asked(&of_other, campaign).await.unwrap(), &["campaign_id"]), [canary(second)]);
+
+    std::fs::remove_dir_all(harness.directory.path().join("objects")).unwrap();
+    let again =
+        "SELECT campaign_id, request_offset FROM ad_deliveries WHERE occurred_at >= TIMESTAMP '2026-03-01T00:00:00Z'";
+    assert_eq!(texts(&asked(&keeping, again).await.unwrap(), &["campaign_id"]), [canary(first)]);
+    assert_eq!(texts(&asked(&of_other, again).await.unwrap(), &["campaign_id"]), [canary(second)]);
+    for (source, sql) in [(&reading, campaign), (&keeping, "SELECT episode_id FROM ad_deliveries")] {
+        let error = asked(source, sql).await.unwrap_err();
+        assert!(matches!(error, SqlError::Unreadable(_)), "{sql}: {error:?}");
     }
 }

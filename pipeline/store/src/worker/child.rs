@@ -67,8 +67,8 @@ fn answer(request: &Request) -> Result<Answer, SqlError> {
     let answer = runtime.block_on(async {
         let store = Store::open(&request.address).map_err(SqlError::Unreadable)?;
         let view = Arc::new(request.view.clone());
-        let lent = (request.scope, &request.catalogue);
-        let context = session::session(&store, &view, lent, request.limits.pool_bytes)?;
+        let source = session::Source::new(store, view, request.scope);
+        let context = session::session(&source, &request.catalogue, request.limits.pool_bytes)?;
         session::run(&context, &request.sql, &request.params, request.limits.rows).await
     });
     // What still decodes goes with the process.
