@@ -106,7 +106,7 @@ impl Retention {
                 round = Round { today: Some(today), ..Round::default() };
             }
             while !round.is_done() && !stop.is_cancelled() {
-                match self.step(&mut round).await {
+                match self.step(&mut round, &stop).await {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
@@ -121,8 +121,8 @@ impl Retention {
         }
     }
 
-    /// One piece of work; whether there may be another one at once.
-    async fn step(&self, round: &mut Round) -> Result<bool, RetentionError> {
+    /// One piece of work; whether there may be another one at once. What the log says is not waited for after `stop`.
+    async fn step(&self, round: &mut Round, stop: &CancellationToken) -> Result<bool, RetentionError> {
         if !self.catalogue.take_lease(NAME, &self.owner, LEASE).await? {
             return Ok(false);
         }
@@ -138,7 +138,11 @@ impl Retention {
                 continue;
             }
             let newest = expired.values().map(|range| range.end).max().unwrap_or_default();
-            if self.waits(slot, newest).await? {
+            let waits = tokio::select! {
+                () = stop.cancelled() => return Ok(false),
+                waits = self.waits(slot, newest) => waits?,
+            };
+            if waits {
                 continue;
             }
             for (account, range) in &expired {

@@ -100,8 +100,17 @@ struct Work {
 }
 
 impl Task {
-    /// Runs until the unit is lost or the process stops.
+    /// Runs until the unit is lost or the process stops: then whatever it waits for is given up, be it a fold. A step is
+    /// said as a whole or not at all, so that nothing is lost: what was not said, the unit's next owner takes in.
     pub(crate) async fn run(mut self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.go_on() => {}
+        }
+    }
+
+    async fn go_on(&mut self) {
         let unit = self.held.unit;
         while !self.over() {
             match self.fold().await {
@@ -114,19 +123,12 @@ impl Task {
             // State may be half of a step: what was said is committed or lost with the epoch,
             // the rest is folded anew.
             self.held.fence();
-            self.pause(AGAIN).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
     fn over(&self) -> bool {
         self.stop.is_cancelled() || self.held.is_fenced()
-    }
-
-    async fn pause(&self, time: Duration) {
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(time) => {}
-        }
     }
 
     async fn fold(&self) -> Result<Work, TaskError> {
@@ -204,10 +206,7 @@ impl Task {
                 }
             })
         });
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            _ = futures::future::select_all(more) => {}
-        }
+        futures::future::select_all(more).await;
     }
 
     /// Takes one batch of one input in; answers how many records it had.
@@ -254,12 +253,12 @@ impl Task {
                     unit = %self.held.unit, topic = %topic, position = from, log.start = start, log.end = end,
                     "unit.position_outside_log: records are missing; `castback accept-gap` goes on without them"
                 );
-                self.pause(IDLE).await;
+                tokio::time::sleep(IDLE).await;
                 None
             }
             Err(error) => {
                 tracing::warn!(unit = %self.held.unit, topic = %topic, error = %error, "unit.log_unreadable");
-                self.pause(AGAIN).await;
+                tokio::time::sleep(AGAIN).await;
                 None
             }
         }
@@ -294,15 +293,11 @@ impl Task {
                 Err(IntakeError::Decode(DecodeError::UnknownSchema { id })) => id,
                 other => return Ok(Some(other?)),
             };
-            let asked = tokio::select! {
-                () = self.stop.cancelled() => return Ok(None),
-                asked = self.shared.schemas.look_up(id) => asked,
-            };
-            match asked {
+            match self.shared.schemas.look_up(id).await {
                 Ok(known) => intake.learn(id, known.as_deref()),
                 Err(error) => {
                     tracing::warn!(unit = %self.held.unit, schema.id = id, error = %chain(&error), "unit.schema_unknown");
-                    self.pause(AGAIN).await;
+                    tokio::time::sleep(AGAIN).await;
                     return Ok(None);
                 }
             }
@@ -324,10 +319,7 @@ impl Task {
     /// The ledger once everything said is committed; none if the unit is over.
     async fn committed(&self) -> Result<Option<Ledger>, TaskError> {
         self.shared.publisher.hurry();
-        tokio::select! {
-            () = self.stop.cancelled() => return Ok(None),
-            () = self.held.settle() => {}
-        }
+        self.held.settle().await;
         if self.over() {
             return Ok(None);
         }

@@ -13,15 +13,20 @@ use crate::task::Shared;
 /// How often positions are advised: lag tools look every few seconds.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// Advises until `stop`, and waits for no answer then: it is asked and told anew after the next start.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = rounds(&shared) => {}
+    }
+}
+
+async fn rounds(shared: &Shared) {
     let mut lag = Lag::default();
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
+        tokio::time::sleep(EVERY).await;
         let Ok(units) = shared.catalogue.units().await else { continue };
-        lag.tell(&shared, &units).await;
+        lag.tell(shared, &units).await;
         for group in GROUPS.iter().map(|spec| spec.group) {
             let of_group = units.iter().filter(|status| status.unit.group == group);
             let positions: Vec<(Topic, Slot, i64)> = of_group

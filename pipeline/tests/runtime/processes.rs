@@ -1,14 +1,15 @@
 //! What processes show of themselves, and how they hand over what fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use castback_broker::{AppendError, EmbeddedLog, Ends, Log, NewRecord, ReadError, ReadLimits, Record};
+use castback_pipeline::group::GROUPS;
 use castback_schemas::table::Table;
 use castback_schemas::time::{MINUTE, SECOND};
-use castback_schemas::{Clock, Slot, Topic};
+use castback_schemas::{Clock, SLOTS, Slot, Topic};
 use prometheus::Registry;
 
 use crate::house::{House, NOON};
@@ -16,6 +17,7 @@ use crate::house::{House, NOON};
 on_every_database! {
     the_heart_beats_as_often_as_the_publisher_turns
     a_unit_that_fails_is_given_back_at_once_and_loses_nothing
+    a_stop_waits_for_no_answer_of_the_log_and_loses_nothing
 }
 
 /// When the process last worked, in seconds.
@@ -97,4 +99,59 @@ fn a_unit_that_fails_is_given_back_at_once_and_loses_nothing(house: &House) {
     process.stop();
     let verdicts = house.balanced(Topic::ListenerRequests, Table::Requests);
     assert_eq!(verdicts, [("counted".to_owned(), 2)].into());
+}
+
+/// A log that takes records and answers no question.
+#[derive(Debug)]
+struct Silent {
+    log: Arc<EmbeddedLog>,
+    reads: AtomicUsize,
+    ends: AtomicUsize,
+}
+
+#[async_trait]
+impl Log for Silent {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<i64>, AppendError> {
+        self.log.append(records).await
+    }
+
+    async fn read(&self, _: Topic, _: Slot, _: i64, _: ReadLimits) -> Result<Vec<Record>, ReadError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+
+    async fn ends(&self, _: Topic, _: Slot) -> Result<Ends, ReadError> {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+
+    async fn advise(&self, _: &str, _: &[(Topic, Slot, i64)]) -> Result<(), ReadError> {
+        std::future::pending().await
+    }
+}
+
+fn a_stop_waits_for_no_answer_of_the_log_and_loses_nothing(house: &House) {
+    let sender = house.sender("ada");
+    let encoder = house.encoder(Topic::ListenerRequests);
+    house.append(vec![sender.record(&encoder, &sender.request("waits", 1, NOON))]);
+    let silent = Arc::new(Silent { log: house.log.clone(), reads: AtomicUsize::new(0), ends: AtomicUsize::new(0) });
+    let process = house.process_on(2, true, silent.clone());
+    house.until("every unit waits for the log, and so does the lag", || {
+        let units = GROUPS.len() * usize::from(SLOTS);
+        silent.reads.load(Ordering::SeqCst) >= units && silent.ends.load(Ordering::SeqCst) > 0
+    });
+    let begun = tokio::time::Instant::now();
+    process.stop();
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_secs(2), "an answer was waited for: {waited:?}");
+    assert!(
+        house.wait(house.catalogue.units()).unwrap().iter().all(|unit| unit.owner.is_none()),
+        "units are given back"
+    );
+
+    let next = house.process(3);
+    house.until("the next one does the work", || house.is_caught_up());
+    next.stop();
+    let verdicts = house.balanced(Topic::ListenerRequests, Table::Requests);
+    assert_eq!(verdicts, [("counted".to_owned(), 1)].into());
 }

@@ -104,7 +104,7 @@ impl KafkaLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Waits for what is on its way (8 s at most). Appends and reads fail as closed from here on.
+    /// Waits for what is on its way (2 s at most). Appends and reads fail as closed from here on.
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
         if let Err(error) = tokio::task::spawn_blocking(move || inner.close()).await {

@@ -18,8 +18,9 @@ use crate::log::{AppendError, NewRecord};
 const QUEUE_BYTES: usize = 64 << 20;
 /// What a record costs beside its key and value, in bytes; also bounds their number.
 const RECORD_OVERHEAD: usize = 128;
-/// How long closing waits for what is on its way, 8 s: within the time a shutdown has.
-const FLUSH: Duration = Duration::from_secs(8);
+/// How long closing waits for what is on its way, 2 s: whoever appended has gone by then and was told of no success, so
+/// that a cluster that is away need not keep a shutdown.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// The one producer of the process.
 pub(super) struct Producer {

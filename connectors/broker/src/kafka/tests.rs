@@ -148,6 +148,19 @@ async fn without_a_cluster_all_are_refused_soon_and_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_close_waits_shortly_for_what_no_broker_takes() {
+    let cluster = cluster(SLOTS);
+    let log = open(&cluster);
+    log.append(records(&["before"])).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let given_up = tokio::time::timeout(Duration::from_millis(100), log.append(records(&["under way"]))).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    let begun = tokio::time::Instant::now();
+    log.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_readers_of_one_slot_do_not_disturb_each_other() {
     let log = shared("two_readers.");
     log.append(records(&["a", "b", "c"])).await.unwrap();
