@@ -2,14 +2,16 @@
 //!
 //! Its address comes from the operator, so it may well be a private one; user and password in it are sent by Basic and
 //! shown nowhere.
+//!
+//! What an id means is remembered within bounds: a registry of others may hold more schemas than there is memory, and
+//! whoever writes to a topic chooses the ids that are looked up.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use castback_catalogue::registry::{RegistryError, SchemaRegistry};
+use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +34,13 @@ const ACCEPT: &str = "application/vnd.schemaregistry.v1+json, application/json";
 
 /// The `error_code` of an id that the registry does not have.
 const NO_SUCH_SCHEMA: u32 = 40_403;
+
+/// Texts that are remembered, 16 MiB: hundreds of schemas even where they are large, and a topic has a few. Of more, the
+/// least asked for are asked for again.
+const MAX_KNOWN: u64 = 16 << 20;
+
+/// What a text costs in memory beside itself, in bytes.
+const TEXT_OVERHEAD: usize = 256;
 
 /// The text is no address of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +83,7 @@ fn decoded(text: &str) -> String {
 pub struct RemoteRegistry {
     client: ServerClient,
     /// Texts by id: what an id means never changes.
-    known: Mutex<BTreeMap<u32, String>>,
+    known: Cache<u32, String>,
 }
 
 #[derive(Deserialize)]
@@ -102,16 +111,12 @@ impl RemoteRegistry {
             None => ServerClient::new(base, None)?,
             Some((user, password)) => ServerClient::with_password(base, user, password.expose_secret())?,
         };
-        Ok(Self { client, known: Mutex::default() })
+        Ok(Self { client, known: texts() })
     }
 
     /// Every subject: whether it can be reached, lets us in and answers as a registry does.
     pub async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
         read(&ask(self.client.get("/subjects", ACCEPT)).await?)
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeMap<u32, String>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,7 +130,7 @@ impl SchemaRegistry for RemoteRegistry {
     }
 
     async fn look_up(&self, id: u32) -> Result<Option<String>, RegistryError> {
-        let known = self.known().get(&id).cloned();
+        let known = self.known.get(&id);
         if known.is_some() {
             return Ok(known);
         }
@@ -135,9 +140,15 @@ impl SchemaRegistry for RemoteRegistry {
             return Ok(None);
         }
         let Schema { schema } = read(&answer)?;
-        self.known().insert(id, schema.clone());
+        self.known.insert(id, schema.clone());
         Ok(Some(schema))
     }
+}
+
+/// Texts by id, up to [`MAX_KNOWN`].
+fn texts() -> Cache<u32, String> {
+    let size = |_: &u32, text: &String| u32::try_from(text.len() + TEXT_OVERHEAD).unwrap_or(u32::MAX);
+    Cache::builder().weigher(size).max_capacity(MAX_KNOWN).build()
 }
 
 async fn ask(call: impl Future<Output = Result<Answer, ServerError>>) -> Result<Answer, RegistryError> {
@@ -231,6 +242,18 @@ mod tests {
         assert!(matches!(registry.look_up(1).await, Err(RegistryError::Answer { status: 200, .. })));
         // Now nobody listens.
         assert!(registry.look_up(1).await.unwrap_err().retryable());
+    }
+
+    #[test]
+    fn texts_are_remembered_within_bounds() {
+        for (count, length) in [(64, 1 << 20), (200_000, 6)] {
+            let known = texts();
+            (0..count).for_each(|id| known.insert(id, "x".repeat(length)));
+            known.run_pending_tasks();
+            assert!(known.entry_count() > 0);
+            let held: usize = known.iter().map(|(_, text)| text.len() + TEXT_OVERHEAD).sum();
+            assert!(held as u64 <= MAX_KNOWN, "{held} bytes of {count} texts");
+        }
     }
 
     #[test]
