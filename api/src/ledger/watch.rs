@@ -1,15 +1,18 @@
-//! `castback_balance_difference`: whether the books balance, looked at again and again.
+//! `castback_balance_difference`: whether the books balance, looked at again and again, and
+//! `castback_balance_checked_timestamp_seconds`: when that was last seen.
 //!
-//! The tally and the verdicts are seldom at the same record, so what lies between their positions is taken off. The
-//! positions are those of the view that is weighed if they are the same before and after it.
+//! The tally and the verdicts are seldom at the same record, so what lies between their positions is taken off. Rows and
+//! positions are those of one commit, so that it can be seen under any load.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use castback_catalogue::units::{Positions, UnitStatus};
-use castback_schemas::{Group, Slot, Topic, Unit};
+use castback_catalogue::units::UnitStatus;
+use castback_schemas::time::SECOND;
+use castback_schemas::{Group, Micros, Slot, Topic, Unit};
+use castback_store::PinnedView;
 use castback_store::balance::{Balances, Cutoffs};
-use prometheus::{IntGaugeVec, Opts};
+use prometheus::{IntGaugeVec, Opts, Registry};
 use tokio_util::sync::CancellationToken;
 
 use super::balance::{JUDGED, kept, position};
@@ -20,33 +23,57 @@ use crate::problem::Result;
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Looks at most, until no position moves meanwhile; then the next round has its turn.
-const LOOKS: usize = 10;
+/// What is told, by topic.
+#[derive(Debug)]
+struct Told {
+    difference: IntGaugeVec,
+    checked: IntGaugeVec,
+}
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
+impl Told {
+    /// Nothing is known to be wrong at the start, and it is looked from then on.
+    fn register(registry: &Registry, now: Micros) -> std::result::Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help).namespace("castback"), &["topic"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let told = Self {
+            difference: gauge(
+                "balance_difference",
+                "Accepted records less verdicts: 0, or records were lost or doubled",
+            )?,
+            checked: gauge(
+                "balance_checked_timestamp_seconds",
+                "When the difference was last known, as Unix time; at first, since when it is looked for",
+            )?,
+        };
+        told.tell(&JUDGED.map(|(topic, _)| (topic, 0)), now);
+        Ok(told)
+    }
 
-/// Tells the difference of each topic until `stop`; what can't be known stays as it was.
+    /// Tells what was found; what was not stays as old as it is.
+    fn tell(&self, found: &[(Topic, i64)], now: Micros) {
+        for (topic, difference) in found {
+            self.difference.with_label_values(&[topic.name()]).set(*difference);
+            self.checked.with_label_values(&[topic.name()]).set(now.0 / SECOND);
+            if *difference != 0 {
+                tracing::error!(topic = topic.name(), difference, "the balance is broken");
+            }
+        }
+    }
+}
+
+/// Tells the difference of each topic, and when it was known, until `stop`.
 ///
 /// # Errors
-/// The metric is registered already.
+/// A metric is registered already.
 pub async fn run(app: Arc<App>, stop: CancellationToken) -> std::result::Result<(), prometheus::Error> {
-    let told = Opts::new("balance_difference", "Accepted records less verdicts: 0, or records were lost or doubled");
-    let told = IntGaugeVec::new(told.namespace("castback"), &["topic"])?;
-    app.registry.register(Box::new(told.clone()))?;
-    for (topic, _) in JUDGED {
-        told.with_label_values(&[topic.name()]).set(0);
-    }
+    let told = Told::register(&app.registry, app.clock.now())?;
     loop {
+        let now = app.clock.now();
         match look(&app).await {
-            Ok(found) => {
-                for (topic, difference) in found {
-                    told.with_label_values(&[topic.name()]).set(difference);
-                    if difference != 0 {
-                        tracing::error!(topic = topic.name(), difference, "the balance is broken");
-                    }
-                }
-            }
+            Ok(found) => told.tell(&found, now),
             Err(problem) => tracing::warn!(problem = ?problem, "the balance can't be weighed"),
         }
         tokio::select! {
@@ -58,29 +85,18 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> std::result::Result<
 
 /// The differences, as far as they can be known now.
 async fn look(app: &App) -> Result<Vec<(Topic, i64)>> {
-    for _ in 0..LOOKS {
-        let kept_before = kept(app, Scope::All).await?;
-        let before = app.catalogue.units().await?;
-        let view = app.reads.pinned(&app.catalogue).await?;
-        let after = app.catalogue.units().await?;
-        let kept_after = kept(app, Scope::All).await?;
-        // While rows before a cut-off go, the two sides may be of different hours.
-        let is_clean = kept_before == kept_after && kept_after.iter().all(|kept| kept.cleaned_to >= kept.kept_from);
-        if is_clean && places(&before) == places(&after) {
-            let cutoffs: Cutoffs = kept_before.into_iter().map(|kept| (kept.account, kept.kept_from)).collect();
-            let balances = app.store.balance_of_all(&view, Scope::All.into(), &cutoffs).await?;
-            return Ok(balances.map(|balances| differences(&balances, &before)).unwrap_or_default());
-        }
-        tokio::time::sleep(PAUSE).await;
+    let before = kept(app, Scope::All).await?;
+    let (newest, units) = app.catalogue.view_with_units().await?;
+    let after = kept(app, Scope::All).await?;
+    // While rows before a cut-off go, the two sides may be of different hours.
+    let is_clean = before == after && after.iter().all(|kept| kept.cleaned_to >= kept.kept_from);
+    if !is_clean {
+        return Ok(Vec::new());
     }
-    Ok(Vec::new())
-}
-
-/// Where each unit stands, whoever holds it.
-fn places(units: &[UnitStatus]) -> Vec<(Unit, &Positions)> {
-    let mut places: Vec<_> = units.iter().map(|status| (status.unit, &status.positions)).collect();
-    places.sort_unstable_by_key(|(unit, _)| *unit);
-    places
+    let view = Arc::new(PinnedView::new(&newest)?);
+    let cutoffs: Cutoffs = after.into_iter().map(|kept| (kept.account, kept.kept_from)).collect();
+    let balances = app.store.balance_of_all(&view, Scope::All.into(), &cutoffs).await?;
+    Ok(balances.map(|balances| differences(&balances, &units)).unwrap_or_default())
 }
 
 /// Accepted less judged, less what the tally is ahead: of the topics of which every position is known.
@@ -103,6 +119,7 @@ fn differences(balances: &Balances, units: &[UnitStatus]) -> Vec<(Topic, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use castback_catalogue::units::Positions;
     use castback_store::balance::Balance;
 
     use super::*;
@@ -127,6 +144,17 @@ mod tests {
         assert_eq!(difference(8, 9, &[tally.clone(), judges.clone()]), Some(1), "a record has no verdict");
         assert_eq!(difference(8, 11, &[tally, judges.clone()]), Some(-1), "a record has two");
         assert_eq!(difference(0, 10, &[judges]), None, "nothing is tallied yet");
+    }
+
+    #[test]
+    fn what_is_not_known_is_as_old_as_it_is() {
+        let told = Told::register(&Registry::new(), Micros(5 * SECOND)).unwrap();
+        told.tell(&[(TOPIC, -2)], Micros(9 * SECOND));
+        let of = |topic: Topic| {
+            [&told.difference, &told.checked].map(|gauge| gauge.with_label_values(&[topic.name()]).get())
+        };
+        assert_eq!(of(TOPIC), [-2, 9]);
+        assert_eq!(of(Topic::Conversions), [0, 5]);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::db::{Tx, take_numbers};
 use crate::error::{CatalogueError, Result};
 use crate::reads::bounded;
 use crate::stored::{column, parsed, signed, unsigned};
-use crate::units::value_rows;
+use crate::units::{UnitStatus, units, value_rows};
 
 /// A compacted file of rows of one table, slot and day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,18 @@ impl Catalogue {
             let view = view(&mut tx, at).await?;
             tx.commit().await?;
             Ok(view)
+        })
+        .await
+    }
+
+    /// The newest view, and where every unit stands in it: both of one instant, however busy the units are.
+    pub async fn view_with_units(&self) -> Result<(View, Vec<UnitStatus>)> {
+        bounded(async {
+            let mut tx = self.db.snapshot().await?;
+            let newest = view(&mut tx, None).await?;
+            let units = units(&mut tx).await?;
+            tx.commit().await?;
+            Ok((newest, units))
         })
         .await
     }

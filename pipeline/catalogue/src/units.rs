@@ -11,11 +11,15 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use crate::Catalogue;
+use crate::db::Tx;
 use crate::error::Result;
 use crate::stored::{column, document, json, parsed};
 
 /// How long a lease holds without renewal, in microseconds of database time.
 pub const LEASE: i64 = 10 * castback_schemas::time::SECOND;
+
+const UNITS: &str = "SELECT unit, epoch, positions, \
+     CASE WHEN lease_until > (SELECT now_us FROM db_time) THEN owner END AS owner FROM units ORDER BY unit";
 
 /// Where a unit stands on each input: the offset of the next record, by the input's name
 /// (a topic, or a name of the pipeline's own). One text for one value, so that it can be compared.
@@ -150,23 +154,15 @@ impl Catalogue {
 
     /// Every unit: committed positions, and who holds it.
     pub async fn units(&self) -> Result<Vec<UnitStatus>> {
-        let rows = sqlx::query(
-            "SELECT unit, epoch, positions, CASE WHEN lease_until > (SELECT now_us FROM db_time) THEN owner END AS owner \
-             FROM units ORDER BY unit",
-        )
-        .fetch_all(self.db.reads())
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(UnitStatus {
-                    unit: parsed(row, "unit")?,
-                    owner: column(row, "owner")?,
-                    epoch: column(row, "epoch")?,
-                    positions: document(row, "positions")?,
-                })
-            })
-            .collect()
+        let rows = sqlx::query(UNITS).fetch_all(self.db.reads()).await?;
+        rows.iter().map(status).collect()
     }
+}
+
+/// Every unit as a transaction sees it.
+pub(crate) async fn units(tx: &mut Tx) -> Result<Vec<UnitStatus>> {
+    let rows = sqlx::query(UNITS).fetch_all(tx).await?;
+    rows.iter().map(status).collect()
 }
 
 impl Positions {
@@ -174,6 +170,15 @@ impl Positions {
     pub(crate) fn text(&self) -> Result<String> {
         json(self)
     }
+}
+
+fn status(row: &AnyRow) -> Result<UnitStatus> {
+    Ok(UnitStatus {
+        unit: parsed(row, "unit")?,
+        owner: column(row, "owner")?,
+        epoch: column(row, "epoch")?,
+        positions: document(row, "positions")?,
+    })
 }
 
 fn held(row: &AnyRow) -> Result<Held> {

@@ -99,6 +99,22 @@ on_every_database! {
         compacting.await.unwrap();
     }
 
+    async fn a_view_and_its_units_are_of_one_instant(house) {
+        let held = house.held(1, "a").await.remove(0);
+        let committing = tokio::spawn(commit_often(house.catalogue.clone(), held, 60));
+        loop {
+            let (view, units) = house.catalogue.view_with_units().await.unwrap();
+            // The one unit moves on by one with every commit.
+            let position = units[0].positions.0.get("conversions").copied().unwrap_or(0);
+            assert_eq!(position, view.revision.0);
+            assert_eq!(view.slices.len(), usize::try_from(position).unwrap());
+            if view.revision == Revision(60) {
+                break;
+            }
+        }
+        committing.await.unwrap();
+    }
+
     async fn one_that_fails_takes_nobody_with_it(house) {
         let account = house.account("ada").await;
         let mut callers = tokio::task::JoinSet::new();
