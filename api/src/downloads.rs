@@ -231,7 +231,8 @@ impl Question {
         )
     }
 
-    /// Downloads and listeners by a key: days in order, others the most heard first.
+    /// Downloads and listeners by a key: days in order, others the most heard first. What is distinct is
+    /// made so before it is counted, as among the figures by episode: counting distinct hashes by group is slow.
     pub(crate) fn grouped(&self, by: By) -> String {
         let (key, order) = match by {
             By::Total => ("'total'", "downloads DESC"),
@@ -241,8 +242,9 @@ impl Question {
             By::Country => ("country", "downloads DESC, key"),
         };
         format!(
-            "SELECT key, count(*) AS downloads, count(DISTINCT listener) AS listeners \
-             FROM (SELECT {key} AS key, listener FROM {}) AS d GROUP BY key ORDER BY {order} LIMIT {MAX_ITEMS}",
+            "SELECT key, sum(heard) AS downloads, count(*) AS listeners FROM \
+             (SELECT key, listener, count(*) AS heard FROM (SELECT {key} AS key, listener FROM {}) AS d \
+             GROUP BY key, listener) AS l GROUP BY key ORDER BY {order} LIMIT {MAX_ITEMS}",
             self.counted()
         )
     }

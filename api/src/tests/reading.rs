@@ -266,6 +266,8 @@ async fn downloads_by_everything() {
     };
     let total = get("by=total").await;
     assert_eq!((&total["total"], &total["listeners"], &total["prefix_estimated"]), (&json!(13), &json!(12), &json!(0)));
+    let all = json!([{"key": "total", "label": "total", "downloads": 13, "listeners": 12}]);
+    assert_eq!(total["items"], all, "who heard two is one listener");
     let days = get("by=day").await;
     let expected = json!([
         {"key": "2026-11-20", "label": "2026-11-20", "downloads": 1, "listeners": 1},
