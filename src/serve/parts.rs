@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use castback_broker::{EmbeddedLog, EmbeddedOptions, KafkaLog, Log};
-use castback_catalogue::Catalogue;
+use castback_catalogue::people::User;
 use castback_catalogue::registry::SchemaRegistry;
+use castback_catalogue::{Catalogue, CatalogueError};
 use castback_connectors::http::{Fetcher, Guard};
 use castback_connectors::registry::{RegistryAddress, RemoteRegistry};
 use castback_rules::lists::DatedLists;
@@ -111,17 +112,35 @@ async fn open_catalogue(settings: &Settings, data: &DataDir, clock: Arc<dyn Cloc
     let url = settings.database_url.clone().unwrap_or_else(|| SecretString::from(data.database_url()));
     let opened = Catalogue::open(url.expose_secret(), clock, random::bytes()?).await;
     let catalogue = opened.context("DATABASE_URL: the catalogue can't be opened")?;
-    for email in &settings.operators {
-        if !catalogue.add_operator(email).await? {
-            tracing::warn!(
-                "somebody in OPERATORS has not signed up yet: sign them up with the operator's key, then start again"
-            );
-        }
+    for user in name_operators(&catalogue, &settings.operators).await? {
+        tracing::warn!(
+            user.id = %user.id, user.created_at = %user.created_at, account.id = %user.account,
+            "somebody in OPERATORS sees across accounts from now on: is it who signed up with that address then?"
+        );
     }
     if settings.plays(Role::Api) {
         provide_operator_key(&catalogue, data).await?;
     }
     Ok(catalogue)
+}
+
+/// Lets the people of `OPERATORS` see across accounts; answers who did not before. Addresses are not verified: whoever
+/// signed up with one before it was named there should not become an operator unseen.
+async fn name_operators(catalogue: &Catalogue, emails: &[String]) -> Result<Vec<User>, CatalogueError> {
+    let mut named = Vec::new();
+    for email in emails {
+        match catalogue.user_by_email(email).await? {
+            Some(user) if user.operator => {}
+            Some(user) => {
+                catalogue.add_operator(email).await?;
+                named.push(user);
+            }
+            None => tracing::warn!(
+                "somebody in OPERATORS has not signed up yet: sign them up with the operator's key, then start again"
+            ),
+        }
+    }
+    Ok(named)
 }
 
 /// The registry that is set, once it answers: without it no record can be written. One that refuses is not waited for.
@@ -156,4 +175,24 @@ pub(crate) async fn provide_operator_key(catalogue: &Catalogue, data: &DataDir) 
     }
     let key = catalogue.create_operator_key().await.context("the operator's key can't be made")?;
     Ok(data.keep_operator_key(&SecretString::from(key))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use castback_catalogue::people::NewUser;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_becomes_an_operator_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("castback.db").display());
+        let catalogue = Catalogue::open(&url, Arc::new(SystemClock), [1; 32]).await.unwrap();
+        let person = NewUser { email: "Ada@example.com".into(), password: "long enough".into(), name: String::new() };
+        let signed = catalogue.sign_up(person).await.unwrap();
+        let named = ["bob@example.com".to_owned(), "ada@example.com".to_owned()];
+        assert_eq!(name_operators(&catalogue, &named).await.unwrap(), [signed.user]);
+        assert!(catalogue.authenticate(&signed.api_key).await.unwrap().unwrap().operator);
+        assert_eq!(name_operators(&catalogue, &named).await.unwrap(), []);
+    }
 }
