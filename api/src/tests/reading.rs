@@ -155,7 +155,8 @@ async fn what_only_a_prefix_redirect_saw_is_estimated_and_no_impression() {
 
 /// Columns of a stored table that a plan reads, by the lines of EXPLAIN.
 fn named(plan: &str, table: &str) -> Vec<String> {
-    let scans = plan.split(&format!("TableScan: {table} projection=[")).skip(1);
+    let scan = format!("TableScan: {table} projection=[");
+    let scans = plan.split(&scan).skip(1);
     let columns = scans.filter_map(|rest| rest.split_once(']')).flat_map(|(columns, _)| columns.split(", "));
     columns.map(str::to_owned).collect()
 }
