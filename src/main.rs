@@ -33,6 +33,10 @@ use tokio::runtime::Builder;
 
 use crate::command::{Arguments, Command};
 
+/// Batches come on one thread and go on another, millions of times: memory that is free goes back to the system.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Stack of the runtime's threads: planning a query recurses deeper than the default allows.
 const STACK: usize = 8 * 1024 * 1024;
 

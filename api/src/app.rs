@@ -13,6 +13,7 @@ use castback_schemas::id::IdSource;
 use castback_schemas::{AccountId, Clock};
 use castback_store::Store;
 use ipnet::IpNet;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -150,6 +151,8 @@ pub struct App {
     pub(crate) edges: EdgeMap,
     pub(crate) sightings: Sightings,
     pub(crate) bodies: crate::intake::Room,
+    /// Wakes this process's maker of reports; others look for themselves.
+    pub(crate) report_wanted: Notify,
 }
 
 impl App {
@@ -169,6 +172,7 @@ impl App {
             quotas: Quotas::default(),
             reads: Reads::new(sql),
             bodies: crate::intake::Room::default(),
+            report_wanted: Notify::new(),
             stopping: CancellationToken::new(),
             catalogue,
             store,

@@ -134,7 +134,7 @@ fn place(cursor: &str) -> Option<(i64, i64, AccountId)> {
 }
 
 /// The shares of the conversions. Of all accounts there are more: what stands at the same offsets elsewhere.
-async fn credits(ask: &Ask<'_>, rows: &Rows) -> Result<HashMap<(String, i64), Vec<Share>>> {
+async fn credits(ask: &Ask, rows: &Rows) -> Result<HashMap<(String, i64), Vec<Share>>> {
     let mut by_place: HashMap<(String, i64), Vec<Share>> = HashMap::new();
     if rows.len() == 0 {
         return Ok(by_place);

@@ -139,7 +139,7 @@ pub(crate) async fn get(
 }
 
 /// The answer to a question; items of episodes have the episode's id as key and label.
-pub(crate) async fn read(ask: &Ask<'_>, asked: Question, by: By, now: Micros) -> Result<Downloads> {
+pub(crate) async fn read(ask: &Ask, asked: Question, by: By, now: Micros) -> Result<Downloads> {
     let question = asked.kept(ask);
     let statements = [question.total(), question.listeners(), question.prefix_estimated(), question.grouped(by)];
     let [total, listeners, prefix, grouped] = ask.all(statements.each_ref().map(String::as_str)).await?;
@@ -201,7 +201,7 @@ pub(crate) fn flag(window: Window) -> &'static str {
 
 impl Question {
     /// The same of what is kept.
-    pub(crate) fn kept(self, ask: &Ask<'_>) -> Self {
+    pub(crate) fn kept(self, ask: &Ask) -> Self {
         let from = self.from.max(ask.kept_from());
         Self { from, to: self.to.max(from), ..self }
     }

@@ -112,6 +112,7 @@ pub(crate) async fn create(
         counted_from: app.clock.now().day().month().first_day().start(),
     };
     let report = app.catalogue.create_report(caller.account, new).await.map_err(|error| refused(&app, error))?;
+    app.report_wanted.notify_one();
     Ok((StatusCode::ACCEPTED, Answer(shown(report))))
 }
 

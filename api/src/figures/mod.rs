@@ -65,7 +65,7 @@ pub(crate) struct Usable {
 
 impl Figures {
     /// Asks for the figures.
-    pub(crate) async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
+    pub(crate) async fn read(ask: &Ask, question: &Question) -> Result<Self> {
         let statements = question.statements();
         let statements = statements.each_ref().map(String::as_str);
         let (sums, usable) = tokio::join!(ask.all(statements), Usable::read(ask, question));
@@ -107,7 +107,7 @@ impl Figures {
     }
 
     /// The same by another model: impressions, reach and spend are no model's, and are kept.
-    pub(crate) async fn remodeled(&self, ask: &Ask<'_>, question: &Question) -> Result<Self> {
+    pub(crate) async fn remodeled(&self, ask: &Ask, question: &Question) -> Result<Self> {
         let credits = ask.one(&question.credits()).await?;
         let Sums { spend, impressions, households, .. } = self.sums;
         let sums = Sums { spend, impressions, households, ..credited_sums(&credits, 0) };
@@ -192,7 +192,7 @@ impl Figures {
 
 impl Usable {
     /// Of what is kept: addresses are those of requests.
-    async fn read(ask: &Ask<'_>, question: &Question) -> Result<Self> {
+    async fn read(ask: &Ask, question: &Question) -> Result<Self> {
         let kept = question.since(ask.kept_from());
         let impressions = match ask.usable(&kept).await? {
             Some(usable) => usable,

@@ -111,7 +111,7 @@ fn picked<'a>(campaigns: &'a [Campaign], wanted: Option<&str>) -> Option<&'a Cam
     asked.or_else(runs).or_else(|| campaigns.first())
 }
 
-async fn campaign_section(ask: &Ask<'_>, campaign: &Campaign, now: castback_schemas::Micros) -> Result<Markup> {
+async fn campaign_section(ask: &Ask, campaign: &Campaign, now: castback_schemas::Micros) -> Result<Markup> {
     let question = Question::flight((campaign.id, &campaign.terms), now);
     let figures = Figures::read(ask, &question).await?;
     let windows = ask.one(&question.in_windows()).await?;

@@ -64,7 +64,7 @@ pub(super) fn bar(balance: &Balance) -> Markup {
 }
 
 /// The latest filtered requests with their reasons.
-pub(super) async fn filtered(ask: &Ask<'_>, now: Micros) -> Result<Markup> {
+pub(super) async fn filtered(ask: &Ask, now: Micros) -> Result<Markup> {
     let rows = ask
         .one(&format!(
             "SELECT CAST(occurred_at AS BIGINT) AS at, event_id, reason, user_agent FROM requests \

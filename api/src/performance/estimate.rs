@@ -48,7 +48,7 @@ impl Sighted {
     }
 
     /// The impressions of the question's range, of what is kept.
-    pub(crate) async fn read(&self, ask: &Ask<'_>, question: &Question) -> Result<u64> {
+    pub(crate) async fn read(&self, ask: &Ask, question: &Question) -> Result<u64> {
         let statement = format!(
             "SELECT episode_id, count(*) AS sightings FROM ({}) AS d GROUP BY episode_id",
             self.sightings(question, ask.kept_from())

@@ -82,7 +82,7 @@ pub(crate) async fn get(
 /// The cells, by look-back, then model.
 pub(crate) async fn read(
     app: &App,
-    ask: &Ask<'_>,
+    ask: &Ask,
     (account, campaign): (AccountId, &Campaign),
     now: Micros,
 ) -> Result<Vec<Cell>> {

@@ -138,7 +138,7 @@ pub(crate) async fn get(
 }
 
 /// The sums of every bucket from the range's start to its end.
-pub(crate) async fn read(ask: &Ask<'_>, question: &Question, step: i64) -> Result<Vec<Sums>> {
+pub(crate) async fn read(ask: &Ask, question: &Question, step: i64) -> Result<Vec<Sums>> {
     let statements = [question.delivered_by(step), question.credited_by(step), question.delivered_before()];
     let [delivered, credited, before] = ask.all(statements.each_ref().map(String::as_str)).await?;
     let count = usize::try_from((question.to.0 - question.from.0 + step - 1) / step).unwrap_or(0);
@@ -173,7 +173,7 @@ pub(crate) async fn read(ask: &Ask<'_>, question: &Question, step: i64) -> Resul
 /// Adds what only this metric needs.
 async fn add(
     app: &App,
-    ask: &Ask<'_>,
+    ask: &Ask,
     (account, campaign): (AccountId, &Campaign),
     (question, step, metric): (&Question, i64, Metric),
     buckets: &mut [Sums],

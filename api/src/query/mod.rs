@@ -19,6 +19,7 @@ use castback_schemas::{Micros, Revision};
 use castback_store::session::{CatalogueTables, Source, SqlError, query, session};
 use castback_store::{PinnedView, session};
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use crate::App;
 use crate::figures::{NAMED, Question};
@@ -40,15 +41,14 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A question as of one commit, for one scope.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
-    app: &'a App,
+pub(crate) struct Ask {
     source: Source,
     kept_from: Micros,
 }
 
-impl<'a> Ask<'a> {
+impl Ask {
     /// As of the newest commit.
-    pub(crate) async fn newest(app: &'a App, scope: Scope) -> Result<Self> {
+    pub(crate) async fn newest(app: &App, scope: Scope) -> Result<Self> {
         let view = app.reads.pinned(&app.catalogue).await?;
         // After the view: what goes meanwhile is still in it.
         let kept_from = match scope {
@@ -56,7 +56,7 @@ impl<'a> Ask<'a> {
             Scope::All => Micros(0),
         };
         let source = Source::new(app.store.clone(), view, scope.into()).keeping(NAMED);
-        Ok(Self { app, source, kept_from })
+        Ok(Self { source, kept_from })
     }
 
     /// The commit.
@@ -74,7 +74,7 @@ impl<'a> Ask<'a> {
     pub(crate) async fn usable(&self, question: &Question) -> Result<Option<u64>> {
         let Some(account) = self.source.scope().account() else { return Ok(None) };
         let (delivered, most) = question.at_usable(account);
-        Ok(self.app.store.usable(self.view(), &delivered, most).await?)
+        Ok(self.source.usable(&delivered, most).await?)
     }
 
     /// The view, for rows that SQL doesn't show.
@@ -99,7 +99,8 @@ impl<'a> Ask<'a> {
         let asked = async {
             let nothing = CatalogueTables::default();
             let context = session(&self.source, &nothing, MEMORY)?;
-            let asked: Vec<_> = statements.iter().map(|statement| query(&context, statement)).collect();
+            let asked: Vec<_> =
+                statements.iter().map(|statement| timed(statement, query(&context, statement))).collect();
             let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
             Ok(answers.iter().map(|answer| Rows::of(answer)).collect())
         };
@@ -117,6 +118,14 @@ impl From<Scope> for session::Scope {
             Scope::All => Self::All,
         }
     }
+}
+
+/// Awaits the answer of a statement; `RUST_LOG=castback_api::query=debug` tells how long each takes.
+async fn timed<T>(statement: &str, answer: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let answer = answer.await;
+    tracing::debug!(elapsed_ms = started.elapsed().as_millis(), statement, "answered");
+    answer
 }
 
 /// A statement of our own failed: the caller can do nothing about it.

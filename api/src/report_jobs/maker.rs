@@ -18,7 +18,7 @@ use crate::query::Ask;
 use crate::render::{Block, Document, Figure, Format, Value, render};
 use crate::reports::{Making, spec};
 
-/// How often a job is looked for.
+/// How often a job is looked for that another process was asked for.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How often the claim is renewed: the lease is a minute.
@@ -67,7 +67,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<(), prometheu
         let work = async {
             match &claimed {
                 Some(report) => make(&app, (report, &owner), &measures).await,
-                None => tokio::time::sleep(LOOK).await,
+                None => drop(tokio::time::timeout(LOOK, app.report_wanted.notified()).await),
             }
         };
         tokio::select! {
@@ -147,7 +147,7 @@ async fn files(
 }
 
 /// Minor units by which the money printed differs from what its SQL answers: 0, or a defect.
-async fn difference(ask: &Ask<'_>, document: &Document) -> Result<i64> {
+async fn difference(ask: &Ask, document: &Document) -> Result<i64> {
     let figures = document.blocks.iter().filter_map(|block| match block {
         Block::Figures(figures) => Some(figures),
         _ => None,

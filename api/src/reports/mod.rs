@@ -48,7 +48,7 @@ pub(crate) struct Making<'a> {
     /// The server.
     pub(crate) app: &'a App,
     /// What is asked.
-    pub(crate) ask: Ask<'a>,
+    pub(crate) ask: Ask,
     /// The job.
     pub(crate) report: &'a Report,
     /// Now.

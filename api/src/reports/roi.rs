@@ -4,7 +4,7 @@ use castback_catalogue::campaigns::Campaign;
 use castback_rules::credit::Model;
 use castback_schemas::time::{DAY, HOUR};
 use castback_schemas::{AccountId, Money};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 
 use super::{Making, campaign_facts};
 use crate::App;
@@ -29,7 +29,12 @@ async fn write(making: &Making<'_>) -> Result<Document> {
     let campaign = making.campaign().await?;
     let report = making.report;
     let question = Question::range((campaign.id, &campaign.terms), (report.from, report.to), making.now);
-    let figures = Figures::read(&making.ask, &question).await?;
+    let step = step(report.to.0.min(making.now.0) - report.from.0);
+    let (figures, buckets, (episodes, episodes_sql)) = tokio::try_join!(
+        Figures::read(&making.ask, &question),
+        series::read(&making.ask, &question, step),
+        super::episodes::table(making, &campaign, (&question, MAX_EPISODES)),
+    )?;
     let mut key_figures = shown(&figures, &question);
     key_figures.extend(estimated(making, (&campaign, &question)).await?);
     let podcasts = podcasts(making.app, report.account, &campaign).await?;
@@ -41,11 +46,6 @@ async fn write(making: &Making<'_>) -> Result<Document> {
     document.facts.push(Fact::new("Download window", Value::text(windows(&podcasts))));
     document.facts.push(Fact::new("Credit model", Value::text("last, unless said")));
 
-    let step = step(report.to.0.min(making.now.0) - report.from.0);
-    let (buckets, (episodes, episodes_sql)) = tokio::try_join!(
-        series::read(&making.ask, &question, step),
-        super::episodes::table(making, &campaign, (&question, MAX_EPISODES)),
-    )?;
     let (models, models_sql) = models(making, (&figures, &question)).await?;
     document.blocks = vec![Block::Heading("Key figures".to_owned()), Block::Figures(key_figures.clone())];
     let warnings = figures.warnings();
@@ -143,10 +143,10 @@ fn charts(buckets: &[Sums], (step, now): (i64, i64), currency: &str) -> Vec<Bloc
 async fn models(making: &Making<'_>, (figures, question): (&Figures, &Question)) -> Result<(Table, Vec<Statement>)> {
     let mut rows = Vec::new();
     let mut statements = Vec::new();
-    for model in Model::ALL {
-        let question = question.clone().by(Heard::Chosen, model);
-        let figures = figures.remodeled(&making.ask, &question).await?;
-        let own: Vec<Figure> = shown(&figures, &question);
+    let questions = Model::ALL.map(|model| question.clone().by(Heard::Chosen, model));
+    let modeled = try_join_all(questions.iter().map(|question| figures.remodeled(&making.ask, question))).await?;
+    for ((model, question), figures) in Model::ALL.into_iter().zip(&questions).zip(modeled) {
+        let own: Vec<Figure> = shown(&figures, question);
         let value = |label: &str| own.iter().find(|figure| figure.label == label);
         let columns = ["Conversions", "Revenue", "ROAS", "ROI", "CPA"];
         let roas = value("ROAS").map_or((Value::Null, Value::Null), |figure| (figure.low.clone(), figure.high.clone()));

@@ -45,15 +45,16 @@ impl Store {
     ) -> Result<()> {
         let feed = Feed::new(Plan::new(self.clone(), Arc::clone(view), scan));
         let tasks = stream::unfold(feed, |feed| async move { feed.next().await.transpose().map(|task| (task, feed)) });
-        let mut decoded = pin!(tasks.map(|task| async move { decode(task?).await }).buffered(readers()));
-        while let Some(batches) = decoded.next().await {
+        let mut read = pin!(tasks.map(|task| async move { decoded(task?).await }).buffered(readers()));
+        while let Some(batches) = read.next().await {
             batches?.into_iter().try_for_each(&mut each)?;
         }
         Ok(())
     }
 }
 
-async fn decode(task: ReadTask) -> Result<Vec<RecordBatch>> {
+/// The rows of a task.
+pub(crate) async fn decoded(task: ReadTask) -> Result<Vec<RecordBatch>> {
     let loaded = task.load().await?;
     let decoded = tokio::task::spawn_blocking(move || {
         let mut rows = Vec::new();

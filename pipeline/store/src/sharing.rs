@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{Result, StoreError};
 use crate::scan::{Scan, Versions};
+use crate::session::Source;
 use crate::store::Store;
 use crate::view::PinnedView;
 
@@ -56,24 +57,24 @@ struct OfDay {
     listeners: HashMap<u64, u16>,
 }
 
-impl Store {
+impl Source {
     /// Deliveries at addresses that at most `most` listeners shared on that day. None where that is
     /// more than is remembered, or the view is older than what is.
     ///
     /// # Errors
     /// Rows that can't be read.
-    pub async fn usable(&self, view: &Arc<PinnedView>, of: &Delivered, most: u16) -> Result<Option<u64>> {
+    pub async fn usable(&self, of: &Delivered, most: u16) -> Result<Option<u64>> {
         let mut delivered: HashMap<(Day, u64), u64> = HashMap::new();
         let columns = Some(vec!["campaign_id", "occurred_at", "household", of.flag]);
         let days = of.from.day()..=of.to.day();
         let scan = Scan { account: Some(of.account), days, columns, ..Scan::new(Table::AdDeliveries) };
-        self.each_batch(view, scan, |batch| add(&mut delivered, &batch, of)).await?;
+        self.each_batch(scan, |batch| add(&mut delivered, &batch, of)).await?;
         let mut days: Vec<Day> = delivered.keys().map(|(day, _)| *day).collect();
         days.sort_unstable();
         days.dedup();
-        let mut known = self.sharing().0.lock().await;
+        let mut known = self.store().sharing().0.lock().await;
         for day in days {
-            if !known.follow(self, view, (of.account, day), most).await? {
+            if !known.follow(self.store(), self.view(), (of.account, day), most).await? {
                 return Ok(None);
             }
         }

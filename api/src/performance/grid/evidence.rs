@@ -95,7 +95,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Reads what the campaigns' flights can reach.
-    pub(super) async fn read(ask: &Ask<'_>, rivals: &[Campaign], now: Micros) -> Result<Self> {
+    pub(super) async fn read(ask: &Ask, rivals: &[Campaign], now: Micros) -> Result<Self> {
         let starts = rivals.iter().filter_map(|rival| rival.terms.starts_on).map(castback_schemas::Day::start);
         let from = starts.min().unwrap_or(now).plus(-REACH);
         let ids: Vec<String> = rivals.iter().map(|rival| rival.id.to_string()).collect();

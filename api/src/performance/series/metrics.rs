@@ -91,7 +91,7 @@ impl More {
     pub(super) async fn read(
         self,
         app: &App,
-        ask: &Ask<'_>,
+        ask: &Ask,
         (account, terms): (AccountId, &CampaignTerms),
         (question, step): (&Question, i64),
     ) -> Result<Vec<Amount>> {

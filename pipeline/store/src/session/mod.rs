@@ -90,6 +90,12 @@ impl Source {
         Self { kept: Some(Arc::new(kept)), ..self }
     }
 
+    /// Where rows are read.
+    #[must_use]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The view.
     #[must_use]
     pub fn view(&self) -> &Arc<PinnedView> {

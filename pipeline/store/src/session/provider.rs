@@ -24,6 +24,7 @@ use super::{PARTITIONS, Source};
 use crate::columns::{conform, stored_schema};
 use crate::error::StoreError;
 use crate::kept::Kept;
+use crate::read::decoded;
 use crate::scan::{Feed, Plan, ReadTask, Scan, Versions};
 use crate::segment::BATCH_ROWS;
 
@@ -200,6 +201,30 @@ impl Reader {
             Some(rows) => send_kept(&conform(&rows, &plan.given, plan.scan.table).map_err(external)?, sender).await,
             None => decode(ReadTask { plan: Arc::clone(plan), ..task }, sender.clone()).await,
         }
+    }
+}
+
+impl Source {
+    /// Hands on the rows of a scan, batch by batch, out of what is kept where it is.
+    ///
+    /// # Errors
+    /// Those of [`Store::each_batch`].
+    pub(crate) async fn each_batch(
+        &self,
+        scan: Scan,
+        mut each: impl FnMut(RecordBatch) -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
+        let reader = Reader::of(self, &scan);
+        let Some((kept, plan)) = &reader.kept else { return self.store.each_batch(&self.view, scan, each).await };
+        while let Some(task) = reader.feed.next().await? {
+            if let Some(rows) = kept.rows(&task).await? {
+                each(conform(&rows, &plan.given, plan.scan.table)?)?;
+            } else {
+                let task = ReadTask { plan: Arc::clone(plan), ..task };
+                decoded(task).await?.into_iter().try_for_each(&mut each)?;
+            }
+        }
+        Ok(())
     }
 }
 
