@@ -17,8 +17,9 @@ pub(super) enum Fault {
         #[source]
         source: KafkaError,
     },
+    /// What failed for several at once.
     #[error(transparent)]
-    Topics(Arc<Fault>),
+    Shared(Arc<Fault>),
     #[error("topics could not be created")]
     Create(#[source] KafkaError),
     #[error("topic {topic} could not be created")]
@@ -45,10 +46,20 @@ pub(super) enum Fault {
     Fetch(#[source] KafkaError),
     #[error("the cluster sent neither records nor the end of the slot")]
     Silent,
+    #[error("a record came outside the queue of its slot")]
+    Astray,
     #[error("the advice was not taken")]
     Advise(#[source] KafkaError),
     #[error("a task broke off")]
     Task(#[source] tokio::task::JoinError),
+}
+
+impl Fault {
+    /// Whether the position may lie outside the log.
+    pub(super) fn is_lost(&self) -> bool {
+        let lost = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+        matches!(self, Self::Fetch(error) if error.rdkafka_error_code().is_some_and(|code| lost.contains(&code)))
+    }
 }
 
 impl From<Fault> for AppendError {

@@ -1,11 +1,14 @@
 //! The log on a Kafka cluster.
 //!
 //! A topic of ours is a topic there, a slot is a partition; the account stands in a header. No
-//! consumer group ever decides anything: readers are assigned what they ask for, and offsets are
-//! committed only so that lag tools can show them. Append times are the brokers': they grow with
-//! the offsets as far as the clocks of a partition's successive leaders agree.
+//! consumer group ever decides anything: readers are assigned what they ask for, many slots to one
+//! client, and offsets are committed only so that lag tools can show them. Append times are the
+//! brokers': they grow with the offsets as far as the clocks of a partition's successive leaders
+//! agree.
 
 mod admin;
+mod client;
+mod ends;
 mod fault;
 mod kept;
 mod listener;
@@ -26,6 +29,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use castback_schemas::time::{Clock, Micros};
@@ -66,7 +70,7 @@ struct Inner {
     options: Arc<KafkaOptions>,
     topics: Arc<Topics>,
     producer: Producer,
-    readers: Readers,
+    readers: Arc<Readers>,
     /// Asks for ends, on behalf of no group.
     asker: Consumer,
     /// One a group; as many as the program names.
@@ -95,7 +99,7 @@ impl KafkaLog {
         let inner = Inner {
             topics: Arc::new(Topics::new(Arc::clone(&options))),
             producer: Producer::new(Arc::clone(&options)).map_err(unusable)?,
-            readers: Readers::new(Arc::clone(&options), clock),
+            readers: Arc::new(Readers::new(Arc::clone(&options), clock)),
             asker,
             advisers: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -124,15 +128,20 @@ impl KafkaLog {
         Ok(survey::survey(&self.inner.options).await?)
     }
 
+    /// Returns once the log can be read.
+    async fn ready(&self) -> Result<(), ReadError> {
+        if self.inner.closed.load(Ordering::SeqCst) {
+            return Err(ReadError::Closed);
+        }
+        Ok(self.inner.topics.ready().await?)
+    }
+
     /// Runs what blocks beside the runtime.
     async fn blocking<T: Send + 'static>(
         &self,
         run: impl FnOnce(&Inner) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        if self.inner.closed.load(Ordering::SeqCst) {
-            return Err(ReadError::Closed);
-        }
-        self.inner.topics.ready().await?;
+        self.ready().await?;
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || run(&inner)).await.map_err(Fault::Task)?
     }
@@ -142,9 +151,8 @@ impl Inner {
     fn close(&self) {
         if !self.closed.swap(true, Ordering::SeqCst) {
             self.producer.flush();
-            // They hold nothing that could be lost, and there may be hundreds: nobody waits for their ends.
-            let readers = self.readers.take_idle_since(Micros(i64::MAX));
-            std::thread::spawn(move || drop(readers));
+            // Their clients end beside this: they hold nothing that could be lost.
+            self.readers.close_idle_since(Micros(i64::MAX));
         }
     }
 
@@ -152,7 +160,9 @@ impl Inner {
         if slot.0 >= SLOTS {
             return Err(ReadError::NoSuchSlot);
         }
-        Ok(reader::ends(&self.asker, &self.options.topic(topic), i32::from(slot.0))?)
+        // What it was told meanwhile concerns nobody.
+        drop(self.asker.poll(Duration::ZERO));
+        Ok(ends::ends(&self.asker, &self.options.topic(topic), i32::from(slot.0))?)
     }
 
     fn adviser(&self, group: &str) -> Result<Arc<Consumer>, Fault> {
@@ -199,7 +209,8 @@ impl Log for KafkaLog {
     }
 
     async fn read(&self, topic: Topic, slot: Slot, from: i64, limits: ReadLimits) -> Result<Vec<Record>, ReadError> {
-        self.blocking(move |inner| inner.readers.read((topic, slot), from, limits)).await
+        self.ready().await?;
+        self.inner.readers.read((topic, slot), from, limits).await
     }
 
     async fn ends(&self, topic: Topic, slot: Slot) -> Result<Ends, ReadError> {

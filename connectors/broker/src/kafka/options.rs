@@ -71,7 +71,7 @@ impl KafkaOptions {
         ])
     }
 
-    /// A consumer of one slot. It belongs to a group only because the library demands a name.
+    /// A consumer of many slots. It belongs to a group only because the library demands a name.
     pub(super) fn reader(&self) -> ClientConfig {
         let group = format!("{}reader", self.prefix);
         self.client(&[
@@ -84,9 +84,10 @@ impl KafkaOptions {
             ("allow.auto.create.topics", "false"),
             // The default of a second stalls a reader that has caught up with its queue.
             ("fetch.queue.backoff.ms", "5"),
-            // How late the end of a slot is noticed. Records come at once; each reader of an idle slot asks as often.
-            ("fetch.wait.max.ms", "100"),
-            // Bounded by bytes, not by count: 4 MiB for every open reader.
+            // A broker is asked for all slots at once. So long a slot may wait that was not among them, since it began
+            // just now or its queue was full, and so late the end of a slot is noticed; records of others come at once.
+            ("fetch.wait.max.ms", "50"),
+            // Bounded by bytes, not by count: 4 MiB for every slot that is read, and so for an answer with all of them.
             ("queued.min.messages", "1000000"),
             ("queued.max.messages.kbytes", "4096"),
         ])

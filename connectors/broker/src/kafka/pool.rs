@@ -1,126 +1,175 @@
-//! The readers that are not reading just now, each where it stopped.
+//! The readers of every slot, each where it stopped.
 //!
-//! Reading in sequence finds the reader that stands there, its queue filled ahead, and so does reading again what a reader
-//! has delivered last; elsewhere a new one begins. Two groups that read one slot get a reader each, or take turns.
+//! Reading in sequence finds the reader that stands there, its queue filled ahead, and so does reading again what a
+//! reader has delivered last; elsewhere a new one begins. Two groups that read one slot get a reader each, or take
+//! turns.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use castback_schemas::time::{Clock, MINUTE, Micros};
+use castback_schemas::time::{Clock, Micros, SECOND};
 use castback_schemas::topic::{Slot, Topic};
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
+use tokio::task::spawn_blocking;
 
 use super::KafkaOptions;
+use super::client::Clients;
+use super::fault::Fault;
 use super::reader::Reader;
 use crate::log::{ReadError, ReadLimits, Record};
 use crate::per_slot::PerSlot;
 
-/// Readers kept for a slot: one for each group that reads it, and one to spare. A further one is
-/// made for its read and then closed.
-const IDLE: usize = 4;
-/// A reader that nobody asked for this long is closed: its slot is read elsewhere by now, and its
-/// queue holds up to 4 MiB, beside what it has delivered last.
-const EXPIRY: i64 = MINUTE;
+/// Readers kept for a slot: one for each group that reads it, and one to spare. For a further one, the one longest idle
+/// makes room.
+const MOST: usize = 4;
+/// A reader that nobody asked for this long, 10 s, is closed: its slot is read elsewhere by now. Its queue holds up to
+/// 4 MiB, beside what it has delivered last, and may hold back the answers of brokers in which they came.
+pub(super) const EXPIRY: i64 = 10 * SECOND;
 
-/// The readers that are not reading just now.
+/// A reader, for one who reads at a time.
+type Shared = Arc<Turns<Reader>>;
+
+/// The readers of every slot.
 pub(super) struct Readers {
-    options: Arc<KafkaOptions>,
+    clients: Clients,
     clock: Arc<dyn Clock>,
-    idle: PerSlot<Mutex<Vec<Idle>>>,
+    open: PerSlot<Mutex<Vec<Shared>>>,
     swept_at: AtomicI64,
     /// How many readers were ever made.
     #[cfg(test)]
     pub(super) made: std::sync::atomic::AtomicUsize,
 }
 
-struct Idle {
-    reader: Reader,
-    since: Micros,
-}
-
 impl Readers {
     pub(super) fn new(options: Arc<KafkaOptions>, clock: Arc<dyn Clock>) -> Self {
         let swept_at = AtomicI64::new(clock.now().0);
         Self {
-            options,
+            clients: Clients::new(options),
             clock,
-            idle: PerSlot::new(Mutex::default),
+            open: PerSlot::new(Mutex::default),
             swept_at,
             #[cfg(test)]
             made: std::sync::atomic::AtomicUsize::default(),
         }
     }
 
-    /// Reads; blocks until there are records or the wait is over.
-    pub(super) fn read(
-        &self,
+    /// Reads; waits until there are records or the wait is over.
+    pub(super) async fn read(
+        self: &Arc<Self>,
         (topic, slot): (Topic, Slot),
         from: i64,
         limits: ReadLimits,
     ) -> Result<Vec<Record>, ReadError> {
-        let idle = self.idle.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
-        let mut reader = match take(idle, from) {
-            Some(reader) => reader,
-            None => self.make(topic, slot)?,
+        let open = self.open.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
+        let mut reader = if let Some(reader) = find(open, from) {
+            reader
+        } else {
+            let readers = Arc::clone(self);
+            blocking(move || readers.begin((topic, slot), from)).await?
         };
-        // After an error the reader is dropped: a new one starts clean.
-        let records = reader.read(from, limits)?;
-        let now = self.clock.now();
-        if reader.next().is_some() {
-            keep(idle, Idle { reader, since: now });
+        reader.used_at = self.clock.now();
+        let read = reader.read(from, limits).await;
+        match read {
+            Ok(records) => {
+                reader.used_at = self.clock.now();
+                drop(reader);
+                self.sweep().await?;
+                Ok(records)
+            }
+            Err(fault) if fault.is_lost() => blocking(move || Err(explain(&reader, from, fault))).await,
+            Err(fault) => Err(fault.into()),
         }
-        self.sweep(now);
-        Ok(records)
     }
 
-    fn make(&self, topic: Topic, slot: Slot) -> Result<Reader, ReadError> {
+    /// A new reader, which stands at `from`; blocks.
+    fn begin(&self, (topic, slot): (Topic, Slot), from: i64) -> Result<OwnedMutexGuard<Reader>, ReadError> {
+        let open = self.open.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
+        // After an error a new reader starts clean, and in the place of the old one.
+        drop(take_out(open, Reader::failed));
+        drop(make_room(open));
+        let place = self.clients.place(topic, slot)?;
+        // Asked first, since librdkafka gives meanings of its own to odd offsets.
+        let ends = place.ends()?;
+        if !ends.admits(from) {
+            return Err(ReadError::outside(ends));
+        }
+        let reader = Arc::new(Turns::new(Reader::new(place, from, self.clock.now())?));
         #[cfg(test)]
         self.made.fetch_add(1, Ordering::Relaxed);
-        Ok(Reader::new(&self.options, topic, slot)?)
+        let at_work = Arc::clone(&reader).blocking_lock_owned();
+        // At once, so that it is found again even if its caller has gone.
+        open.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        Ok(at_work)
     }
 
-    fn sweep(&self, now: Micros) {
+    async fn sweep(self: &Arc<Self>) -> Result<(), ReadError> {
+        let now = self.clock.now();
         let before = self.swept_at.load(Ordering::Relaxed);
         let due = now.0 >= before.saturating_add(EXPIRY);
         let relaxed = Ordering::Relaxed;
         if due && self.swept_at.compare_exchange(before, now.0, relaxed, relaxed).is_ok() {
-            drop(self.take_idle_since(now.plus(-EXPIRY)));
+            let readers = Arc::clone(self);
+            let close = move || {
+                readers.close_idle_since(now.plus(-EXPIRY));
+                Ok(())
+            };
+            blocking(close).await?;
         }
+        Ok(())
     }
 
-    /// How many readers of a slot are idle.
+    /// Closes the readers that have been idle since `since` or longer, and clients that have none; blocks, some
+    /// milliseconds.
+    pub(super) fn close_idle_since(&self, since: Micros) {
+        self.open.each(|open| drop(take_out(open, |reader| reader.failed() || reader.used_at <= since)));
+        self.clients.close_unused();
+    }
+
+    /// How many readers a slot has.
     #[cfg(test)]
-    pub(super) fn idle(&self, topic: Topic, slot: Slot) -> usize {
-        self.idle.get(topic, slot).unwrap().lock().unwrap().len()
+    pub(super) fn open(&self, topic: Topic, slot: Slot) -> usize {
+        self.open.get(topic, slot).unwrap().lock().unwrap().len()
     }
 
-    /// The readers that have been idle since `since` or longer. Closing one takes up to a tenth of a second; no slot
-    /// waits for it.
-    pub(super) fn take_idle_since(&self, since: Micros) -> Vec<Reader> {
-        let mut expired = Vec::new();
-        self.idle.each(|idle| {
-            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-            expired.extend(idle.extract_if(.., |idle| idle.since <= since).map(|idle| idle.reader));
-        });
-        expired
+    /// How many clients they share.
+    #[cfg(test)]
+    pub(super) fn clients(&self) -> usize {
+        self.clients.count()
     }
 }
 
-/// The reader that can read from `from`. If none can, the one longest idle makes room for another.
-fn take(idle: &Mutex<Vec<Idle>>, from: i64) -> Option<Reader> {
-    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(index) = idle.iter().position(|idle| idle.reader.serves(from)) {
-        return Some(idle.remove(index).reader);
-    }
-    let superfluous = (idle.len() == IDLE).then(|| idle.remove(0));
-    drop(idle);
-    // Closing takes a while; the slot need not wait for it.
-    drop(superfluous);
-    None
+/// The reader that can read from `from` and is not at work.
+fn find(open: &Mutex<Vec<Shared>>, from: i64) -> Option<OwnedMutexGuard<Reader>> {
+    let open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    open.iter().filter_map(|reader| Arc::clone(reader).try_lock_owned().ok()).find(|reader| reader.serves(from))
 }
 
-fn keep(idle: &Mutex<Vec<Idle>>, reader: Idle) {
-    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-    if idle.len() < IDLE {
-        idle.push(reader);
+/// Takes out those that are not at work and of which `which` holds. Closing them takes a while; no slot waits for it.
+fn take_out(open: &Mutex<Vec<Shared>>, which: impl Fn(&Reader) -> bool) -> Vec<Shared> {
+    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    open.extract_if(.., |reader| reader.try_lock().is_ok_and(|reader| which(&reader))).collect()
+}
+
+/// Takes the one out that is longest idle, if there are as many as may be.
+fn make_room(open: &Mutex<Vec<Shared>>) -> Option<Shared> {
+    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    let idle = open.iter().enumerate().filter_map(|(index, reader)| Some((reader.try_lock().ok()?.used_at, index)));
+    let (_, longest) = idle.min().filter(|_| open.len() >= MOST)?;
+    Some(open.remove(longest))
+}
+
+/// What a position that may be lost means; blocks.
+fn explain(reader: &Reader, from: i64, fault: Fault) -> ReadError {
+    match reader.ends() {
+        Ok(ends) if !ends.admits(from) => ReadError::outside(ends),
+        Ok(_) => fault.into(),
+        Err(fault) => fault.into(),
     }
+}
+
+/// Runs what blocks beside the runtime.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    spawn_blocking(run).await.map_err(Fault::Task)?
 }

@@ -1,5 +1,6 @@
 //! What only Kafka can do to a log: fail for a while, and carry records of others.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use uuid::Uuid;
 
 use super::mock::{Cluster, create_topics, topics};
+use super::pool::EXPIRY;
 
 const TOPIC: Topic = Topic::Conversions;
 const SLOT: Slot = Slot(9);
@@ -229,14 +231,122 @@ async fn readers_that_nobody_asks_are_closed_and_made_again_when_needed() {
     let clock = Arc::new(ManualClock::default());
     let log = KafkaLog::new(topics("idle."), clock.clone()).unwrap();
     log.append(records(&["a", "b"])).await.unwrap();
-    let idle = |slot: Slot| log.inner.readers.idle(TOPIC, slot);
+    let open = |slot: Slot| log.inner.readers.open(TOPIC, slot);
     read(&log, 0, 1).await;
-    assert_eq!(idle(SLOT), 1);
+    assert_eq!(open(SLOT), 1);
     clock.advance(MINUTE);
     let other = ReadLimits { wait: Duration::ZERO, ..LIMITS };
     assert_eq!(log.read(TOPIC, Slot(0), 0, other).await.unwrap(), []);
-    assert_eq!((idle(SLOT), idle(Slot(0))), (0, 1));
+    assert_eq!((open(SLOT), open(Slot(0))), (0, 1));
     assert_eq!(values(&read(&log, 0, 2).await), ["a", "b"]);
     log.close().await;
-    assert_eq!((idle(SLOT), idle(Slot(0))), (0, 0));
+    assert_eq!((open(SLOT), open(Slot(0))), (0, 0));
+}
+
+/// A record for each number, which is its value and, in a slot without others, its offset.
+fn numbered(slot: Slot, numbers: Range<u32>) -> Vec<NewRecord> {
+    let record = |n: u32| NewRecord { slot, value: n.to_be_bytes().to_vec().into(), ..records(&["x"]).remove(0) };
+    numbers.map(record).collect()
+}
+
+/// Reads a slot of such records in small bites, and finds all of these there, each in its place.
+async fn find(log: &KafkaLog, slot: Slot, numbers: Range<u32>) {
+    let bite = ReadLimits { max_bytes: 100, ..LIMITS };
+    let mut next = numbers.start;
+    while next < numbers.end {
+        let read = log.read(TOPIC, slot, i64::from(next), bite).await.unwrap();
+        assert!(!read.is_empty(), "{slot}: nothing at {next}");
+        for record in read {
+            assert_eq!((record.offset, &record.value[..]), (i64::from(next), &next.to_be_bytes()[..]), "{slot}");
+            next += 1;
+        }
+    }
+}
+
+/// Finds them in all slots at the same time, in each where `from` says.
+async fn find_in_all(log: &Arc<KafkaLog>, from: impl Fn(Slot) -> u32, to: u32) {
+    let mut readers = tokio::task::JoinSet::new();
+    for slot in Slot::all() {
+        let (log, numbers) = (Arc::clone(log), from(slot)..to);
+        readers.spawn(async move { find(&log, slot, numbers).await });
+    }
+    readers.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_reads_all_slots_and_one_of_them_anew_while_the_others_go_on() {
+    let clock = Arc::new(ManualClock::default());
+    let log = Arc::new(KafkaLog::new(topics("all_slots."), clock.clone()).unwrap());
+    let append = async |numbers: Range<u32>| {
+        let records = Slot::all().flat_map(|slot| numbered(slot, numbers.clone())).collect();
+        log.append(records).await.unwrap();
+    };
+    let readers = &log.inner.readers;
+    let made = || (readers.made.load(std::sync::atomic::Ordering::Relaxed), readers.clients());
+    append(0..300).await;
+    find_in_all(&log, |_| 0, 300).await;
+    assert_eq!(made(), (usize::from(SLOTS), 1));
+    // One slot's reader expires with records in its queue; those of the others are in use.
+    append(300..600).await;
+    find(&log, SLOT, 300..301).await;
+    let in_use = ReadLimits { max_bytes: 1, wait: Duration::ZERO };
+    for _ in 0..2 {
+        clock.advance(EXPIRY / 2);
+        for slot in Slot::all().filter(|slot| *slot != SLOT) {
+            log.read(TOPIC, slot, 300, in_use).await.unwrap();
+        }
+    }
+    assert_eq!((readers.open(TOPIC, SLOT), readers.open(TOPIC, Slot(0))), (0, 1));
+    find_in_all(&log, |slot| if slot == SLOT { 120 } else { 300 }, 600).await;
+    assert_eq!(made(), (usize::from(SLOTS) + 1, 1));
+    log.close().await;
+    assert_eq!(readers.clients(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_read_one_slot_at_a_time_are_two_clients() {
+    let log = shared("at_a_time.");
+    let nothing = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+    log.append(records(&["a", "b"])).await.unwrap();
+    read(&log, 0, 2).await;
+    let (waits, other) = tokio::join!(log.read(TOPIC, SLOT, 2, LIMITS), async {
+        // The first has the reader that stands here.
+        let other = log.read(TOPIC, SLOT, 2, nothing).await;
+        log.append(records(&["c"])).await.unwrap();
+        other
+    });
+    assert_eq!((values(&waits.unwrap()), other.unwrap()), (vec!["c"], Vec::new()));
+    assert_eq!(log.inner.readers.clients(), 2);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_given_up_leaves_its_reader_where_it_stands() {
+    let log = shared("given_up.");
+    let nothing = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+    assert_eq!(log.read(TOPIC, SLOT, 0, nothing).await.unwrap(), []);
+    let given_up = tokio::time::timeout(Duration::from_millis(200), log.read(TOPIC, SLOT, 0, LIMITS)).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    log.append(records(&["a"])).await.unwrap();
+    assert_eq!(values(&read(&log, 0, 1).await), ["a"]);
+    assert_eq!(log.inner.readers.made.load(std::sync::atomic::Ordering::Relaxed), 1);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_goes_away_is_told_to_all_who_read() {
+    let cluster = cluster(SLOTS);
+    let log = Arc::new(open(&cluster));
+    let nothing = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+    let mut readers = tokio::task::JoinSet::new();
+    for slot in (0..3).map(Slot) {
+        assert_eq!(log.read(TOPIC, slot, 0, nothing).await.unwrap(), []);
+        let log = Arc::clone(&log);
+        readers.spawn(async move { log.read(TOPIC, slot, 0, LIMITS).await });
+    }
+    cluster.broker_down(1).unwrap();
+    for read in readers.join_all().await {
+        assert!(matches!(read, Err(ReadError::Unavailable { .. })), "{read:?}");
+    }
+    log.close().await;
 }

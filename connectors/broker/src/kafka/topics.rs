@@ -55,7 +55,7 @@ impl Topics {
         loop {
             let asking = match &*state.borrow_and_update() {
                 State::Found => return Ok(()),
-                State::Failed(fault) => return Err(Fault::Topics(Arc::clone(fault))),
+                State::Failed(fault) => return Err(Fault::Shared(Arc::clone(fault))),
                 State::Asking(asker) => Some(asker.clone()),
                 State::Unknown | State::Making => None,
             };
