@@ -30,13 +30,14 @@ async fn write(making: &Making<'_>) -> Result<Document> {
     let report = making.report;
     let question = Question::range((campaign.id, &campaign.terms), (report.from, report.to), making.now);
     let step = step(report.to.0.min(making.now.0) - report.from.0);
-    let (figures, buckets, (episodes, episodes_sql)) = tokio::try_join!(
+    let (figures, estimated, buckets, (episodes, episodes_sql)) = tokio::try_join!(
         Figures::read(&making.ask, &question),
+        estimated(making, (&campaign, &question)),
         series::read(&making.ask, &question, step),
         super::episodes::table(making, &campaign, (&question, MAX_EPISODES)),
     )?;
     let mut key_figures = shown(&figures, &question);
-    key_figures.extend(estimated(making, (&campaign, &question)).await?);
+    key_figures.extend(estimated);
     let podcasts = podcasts(making.app, report.account, &campaign).await?;
     let mut document =
         making.document(format!("ROI report: {}", campaign.terms.name), &campaign.terms.advertiser).await?;

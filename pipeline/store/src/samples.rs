@@ -41,6 +41,7 @@ pub(crate) fn request(account: AccountId, offset: i64) -> Row {
         ("recorded_at", Cell::Int(1_772_323_200_000_000 + offset * 1_000_000)),
         ("podcast_id", Cell::Text("podcast".to_owned())),
         ("episode_id", Cell::Text("episode".to_owned())),
+        ("source", Cell::Text("api".to_owned())),
         ("verdict", Cell::Text("counted".to_owned())),
         ("counted_utc_day", Cell::Bool(true)),
     ])

@@ -54,6 +54,8 @@ pub struct Scan {
     pub account: Option<AccountId>,
     /// One event's rows, for ledger tables that hold events.
     pub event_id: Option<String>,
+    /// Rows of this `source`; of segments that hold some, the others come, too.
+    pub source: Option<String>,
     /// Only rows of later commits: what is new to a reader that has seen this one.
     pub after: Revision,
     /// The columns wanted, in this order (`commit` is one); none means all.
@@ -65,7 +67,17 @@ impl Scan {
     #[must_use]
     pub fn new(table: Table) -> Self {
         let (versions, days) = (Versions::Current, ALL_DAYS);
-        Self { table, versions, slot: None, days, account: None, event_id: None, after: Revision(0), columns: None }
+        Self {
+            table,
+            versions,
+            slot: None,
+            days,
+            account: None,
+            event_id: None,
+            source: None,
+            after: Revision(0),
+            columns: None,
+        }
     }
 
     /// The columns that the scan yields.
@@ -133,7 +145,8 @@ impl Plan {
         let after = if self.scan.versions == Versions::All { self.scan.after.0 } else { i64::MIN };
         self.view.pieces(table, slot).iter().filter(move |piece| {
             let (first, last) = piece.days();
-            first <= *days.end() && *days.start() <= last && piece.max_revision > after
+            let by_source = self.scan.source.as_ref().is_none_or(|source| piece.may_come_by(source));
+            first <= *days.end() && *days.start() <= last && piece.max_revision > after && by_source
         })
     }
 }

@@ -48,19 +48,25 @@ pub enum Place {
         /// believed without reading the whole. None for a segment without filters.
         #[serde(default)]
         tail: Option<(u64, u32)>,
+        /// The values in `source`; none where they are not known.
+        #[serde(default)]
+        sources: Option<Vec<String>>,
     },
     /// A part of a commit object; its revision is the piece's.
     Part(PartBody),
 }
 
 /// What the catalogue keeps about a segment besides its own columns.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SegmentBody {
     /// CRC-32 of the bytes.
     pub(crate) crc: u32,
     /// Where the filters and the footer begin, and the CRC-32 of what follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tail: Option<(u64, u32)>,
+    /// The values in `source`, which no verdict changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sources: Option<Vec<String>>,
     /// When its first and its last row were recorded, if retention applies to its table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recorded: Option<(i64, i64)>,
@@ -73,6 +79,15 @@ impl Piece {
         match &self.place {
             Place::Segment { day, .. } => (Day(*day), Day(*day)),
             Place::Part(part) => (Day(part.first_day), Day(part.last_day)),
+        }
+    }
+
+    /// Whether rows of this `source` may be among its own.
+    #[must_use]
+    pub(crate) fn may_come_by(&self, source: &str) -> bool {
+        match &self.place {
+            Place::Segment { sources: Some(sources), .. } => sources.iter().any(|other| other == source),
+            _ => true,
         }
     }
 
@@ -122,6 +137,7 @@ impl PinnedView {
                     bytes: segment.bytes,
                     crc: body.crc,
                     tail: body.tail,
+                    sources: body.sources,
                 },
                 min_revision: segment.min_revision.0,
                 max_revision: segment.max_revision.0,

@@ -1,6 +1,6 @@
 //! Which segments are merged with new rows, and the writing of the new ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::kernels::aggregate::{max, min};
@@ -41,6 +41,7 @@ struct Encoded {
     revisions: (i64, i64),
     recorded: Option<(i64, i64)>,
     tail: Option<(u64, u32)>,
+    sources: Option<Vec<String>>,
 }
 
 impl Compactor {
@@ -113,20 +114,21 @@ impl Compactor {
         for (index, part) in encoded.into_iter().enumerate() {
             // One name and a running number: ordered by key, the parts of a merge are in its order.
             let key = format!("segments/{}/{slot}/{}/{name}-{index:03}.parquet", table.name(), day.0);
-            let body = SegmentBody { crc: crc32fast::hash(&part.bytes), tail: part.tail, recorded: part.recorded };
+            let Encoded { bytes, rows, revisions, recorded, tail, sources } = part;
+            let body = SegmentBody { crc: crc32fast::hash(&bytes), tail, sources, recorded };
             segments.push(Segment {
                 object_key: key.clone(),
                 table: table.name().to_owned(),
                 slot,
                 day,
-                rows: part.rows,
-                bytes: part.bytes.len() as u64,
-                min_revision: Revision(part.revisions.0),
-                max_revision: Revision(part.revisions.1),
+                rows,
+                bytes: bytes.len() as u64,
+                min_revision: Revision(revisions.0),
+                max_revision: Revision(revisions.1),
                 body: serde_json::to_string(&body).unwrap_or_default(),
             });
             failpoint::hit("compact.before_put");
-            self.store.objects().put(&key, part.bytes).await?;
+            self.store.objects().put(&key, bytes).await?;
             failpoint::hit("compact.after_put");
         }
         Ok(segments)
@@ -160,7 +162,8 @@ fn encode(table: Table, rows: &[RecordBatch]) -> Result<Vec<Encoded>> {
         let revisions = (min(commits).unwrap_or_default(), max(commits).unwrap_or_default());
         let (bytes, rows) = (segment::encode(table, &part)?, part.num_rows() as u64);
         let tail = segment::tail(&bytes)?;
-        encoded.push(Encoded { bytes, rows, revisions, recorded: recorded(table, &part), tail });
+        let (recorded, sources) = (recorded(table, &part), sources(&part));
+        encoded.push(Encoded { bytes, rows, revisions, recorded, tail, sources });
     }
     Ok(encoded)
 }
@@ -170,6 +173,13 @@ fn recorded(table: Table, rows: &RecordBatch) -> Option<(i64, i64)> {
     let times = rows.column_by_name("recorded_at").filter(|_| RETAINED.contains(&table))?;
     let times = times.as_primitive_opt::<TimestampMicrosecondType>()?;
     min(times).zip(max(times))
+}
+
+/// The values in `source`, for tables that have it: few, and no later version or verdict changes them.
+fn sources(rows: &RecordBatch) -> Option<Vec<String>> {
+    let sources = rows.column_by_name("source")?.as_string_opt::<i32>()?;
+    let distinct: BTreeSet<&str> = sources.iter().flatten().collect();
+    Some(distinct.into_iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

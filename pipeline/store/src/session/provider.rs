@@ -97,6 +97,7 @@ enum Bound {
     From(Micros),
     Until(Micros),
     Event(String),
+    Source(String),
     Account(AccountId),
 }
 
@@ -114,6 +115,7 @@ impl Bound {
         let text = value.try_as_str().flatten().filter(|_| op == Operator::Eq)?;
         match name {
             "event_id" => Some(Self::Event(text.to_owned())),
+            "source" => Some(Self::Source(text.to_owned())),
             "account_id" => text.parse().ok().map(Self::Account),
             _ => None,
         }
@@ -135,6 +137,7 @@ impl Bound {
             Self::From(at) => scan.days = first.max(at.day())..=last,
             // A day more: a coarser clock's value may have been rounded down.
             Self::Until(at) => scan.days = first..=last.min(Day(at.day().0.saturating_add(1))),
+            Self::Source(source) => scan.source = Some(source),
             Self::Event(event_id) => scan.event_id = Some(event_id),
             // Within the scope only: another account's rows are not there to be asked for.
             Self::Account(account) if scan.account.is_none() => scan.account = Some(account),
@@ -272,6 +275,7 @@ mod tests {
         assert_eq!(of(&col("event_id").not_eq(lit("x"))), None);
         assert_eq!(of(&col("recorded_at").gt(lit(at))), None);
         assert_eq!(of(&col("verdict").eq(lit("counted"))), None);
+        assert_eq!(of(&col("source").eq(lit("prefix"))), Some(Bound::Source("prefix".to_owned())));
         assert_eq!(of(&col("account_id").eq(lit("not an id"))), None);
     }
 

@@ -406,3 +406,19 @@ async fn a_statement_finds_in_memory_what_another_of_its_question_has_read() {
         assert!(matches!(error, SqlError::Unreadable(_)), "{sql}: {error:?}");
     }
 }
+
+#[tokio::test]
+async fn segments_without_rows_of_a_source_are_not_read_for_it() {
+    let (harness, lent) = planted(true).await;
+    let (first, _) = neighbours();
+    let context = of(&harness, &lent, Scope::Account(first)).await;
+    let count = async |source: &str| {
+        let sql = format!("SELECT count(*) AS n FROM requests WHERE source = '{source}'");
+        query(&context, &sql).await.map(|rows| texts(&rows, &["n"]))
+    };
+    assert_eq!(count("api").await.unwrap(), ["10"]);
+    assert_eq!(count("prefix").await.unwrap(), ["0"]);
+    std::fs::remove_dir_all(harness.directory.path().join("objects")).unwrap();
+    assert_eq!(count("prefix").await.unwrap(), ["0"]);
+    assert!(matches!(count("api").await, Err(SqlError::Unreadable(_))));
+}
