@@ -3,7 +3,7 @@
 //! An ad is delivered only inside a valid download, once per download and window: by the first request,
 //! from the completing one on, after which all of the ad's bytes are in the union of the download's requests
 //! (those that helped, the completing one, those inside the window). Every request is of one UTC day, so
-//! one that runs across midnight delivers once; over midnight, [`Carry`] remembers the union.
+//! one that runs across midnight delivers once; over midnight, [`Carry`] remembers the union and the ads named.
 //!
 //! The ad's bytes, in this order: those that a request of the download names in `ads`; the placement's;
 //! its start and duration × bitrate, after the header; else the whole file ([`Delivery::position_unknown`]),
@@ -14,7 +14,7 @@ use castback_schemas::campaign::Placement;
 use castback_schemas::time::DAY;
 
 use crate::ranges::REACH;
-use crate::window::{Carry, EpisodeFacts, Outcome, Role, Rolling, Touch, Union, Window};
+use crate::window::{Carry, EpisodeFacts, NamedBytes, Open, Outcome, Role, Rolling, Touch, Union, Window};
 
 /// A UTC day of one listener and episode as [`evaluate`](crate::window::evaluate) judged it.
 #[derive(Debug, Clone, Copy)]
@@ -123,18 +123,38 @@ struct Walk<'a> {
     named: Vec<NamedAd>,
     /// By placement: delivered by the running download.
     done: Vec<bool>,
-    /// The union at midnight of a download that came over it: an ad in it was delivered before.
+    /// The union at midnight of a download that came over it and of which ads may be forgotten: an ad in it is
+    /// taken for delivered.
     before: Option<Union>,
 }
 
 impl<'a> Walk<'a> {
     fn new(window: Window, day: &'a JudgedDay<'a>, ads: &'a Ads<'a>) -> Self {
-        let before = match day.carry.rolling(window) {
-            Rolling::Open(open) => Some(open.union.clone()),
-            Rolling::Pending(_) => None,
+        let (named, done) = (Vec::new(), vec![false; ads.placements.len()]);
+        let mut walk = Self { window, day, ads, union: Union::default(), named, done, before: None };
+        if let Rolling::Open(open) = day.carry.rolling(window) {
+            walk.go_on(open);
+        }
+        walk
+    }
+
+    /// A download that came over midnight: what its requests named, and what it has delivered.
+    fn go_on(&mut self, open: &Open) {
+        let (carry, ads) = (self.day.carry, self.ads);
+        self.union = open.union.clone();
+        self.before = carry.forgotten.then(|| open.union.clone());
+        let mut in_time = vec![false; ads.placements.len()];
+        for ad in carry.named(self.window, None) {
+            for named in ads.named(&ad.bytes) {
+                in_time[named.placement] |= !ad.late;
+                self.named.push(named);
+            }
+        }
+        // What was named late may have been delivered before, where its placement says.
+        let delivered = |(placement, in_time): (usize, &bool)| {
+            self.held(placement).is_some() || !in_time && self.placed(placement).is_some()
         };
-        let union = before.clone().unwrap_or_default();
-        Self { window, day, ads, union, named: Vec::new(), done: vec![false; ads.placements.len()], before }
+        self.done = in_time.iter().enumerate().map(delivered).collect();
     }
 
     /// A new download: all that helped it, and the request that completes it.
@@ -150,6 +170,8 @@ impl<'a> Walk<'a> {
                 self.union.add(touch);
             }
         }
+        let (carry, ads) = (self.day.carry, self.ads);
+        self.named.extend(carry.named(self.window, Some(since)).flat_map(|ad| ads.named(&ad.bytes)));
         for helper in 0..i {
             if self.day.outcomes[helper].role(self.window) == Role::Helps(i) {
                 self.join(helper, named(helper));
@@ -168,13 +190,7 @@ impl<'a> Walk<'a> {
             if self.done[placement] {
                 continue;
             }
-            let mut named = self.named.iter().filter(|ad| ad.placement == placement).peekable();
-            let place = if named.peek().is_some() {
-                named.map(|ad| Place::Bytes { from: ad.from, to: ad.to }).find(|place| self.holds(*place))
-            } else {
-                self.ads.place(placement, self.union.file).filter(|place| self.holds(*place))
-            };
-            let Some(place) = place else { continue };
+            let Some(place) = self.held(placement) else { continue };
             self.done[placement] = true;
             if self.before.as_ref().is_some_and(|before| place.is_in(before)) {
                 continue;
@@ -184,12 +200,32 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Where an ad lies of which all bytes are there.
+    fn held(&self, placement: usize) -> Option<Place> {
+        let mut named = self.named.iter().filter(|ad| ad.placement == placement).peekable();
+        if named.peek().is_none() {
+            return self.placed(placement);
+        }
+        named.map(|ad| Place::Bytes { from: ad.from, to: ad.to }).find(|place| self.holds(*place))
+    }
+
+    /// The same, of a baked-in ad as its placement says.
+    fn placed(&self, placement: usize) -> Option<Place> {
+        self.ads.place(placement, self.union.file).filter(|place| self.holds(*place))
+    }
+
     fn holds(&self, place: Place) -> bool {
         place.is_in(&self.union)
     }
 }
 
 impl Ads<'_> {
+    /// The ads whose bytes a request names: placements of that id.
+    pub fn named(&self, bytes: &NamedBytes) -> impl Iterator<Item = NamedAd> {
+        let of_id = self.placements.iter().enumerate().filter(move |(_, ad)| *ad.id == *bytes.placement);
+        of_id.map(move |(placement, _)| NamedAd { placement, from: bytes.from, to: bytes.to })
+    }
+
     /// Where a baked-in ad lies in a file of that size; `None` for a dynamic one.
     fn place(&self, placement: usize, file: u64) -> Option<Place> {
         let ad = self.placements.get(placement).filter(|ad| !ad.dynamic)?;

@@ -16,6 +16,7 @@
 //! midnight: bytes that were not enough in their own day may help a rolling window of the next. As long
 //! as their day is open, [`helped_before`] says which rows become `part_of`; a frozen day keeps its verdicts.
 
+mod ads;
 mod carry;
 mod need;
 mod touch;
@@ -27,6 +28,7 @@ mod tests;
 use castback_schemas::Micros;
 use castback_schemas::time::DAY;
 
+pub use ads::{MAX_NAMED, NamedBefore, NamedBytes};
 pub use carry::{Carry, InvalidCarry, MAX_PENDING, MAX_PIECES, Open, Rolling};
 pub use need::{CONTENT_SECONDS, EpisodeFacts, Need, need_of};
 pub use touch::Touch;
@@ -123,13 +125,22 @@ impl Outcome {
 
 /// Judges the touches of one listener, one episode and one UTC day, sorted by (time, row), from what
 /// the day before left; writes one outcome per touch to `out` (cleared first) and returns what the day
-/// leaves. A day without touches leaves nothing: nothing reaches over a whole day.
-pub fn evaluate(carry: &Carry, touches: &[Touch], out: &mut Vec<Outcome>) -> Carry {
+/// leaves, with the ads that a touch `named`. A day without touches leaves nothing: nothing reaches over a
+/// whole day.
+pub fn evaluate(
+    carry: &Carry,
+    touches: &[Touch],
+    named: impl Fn(&Touch) -> Vec<NamedBytes>,
+    out: &mut Vec<Outcome>,
+) -> Carry {
     let [first, last] = walk(carry, touches, out);
     let Some(midnight) = touches.first().map(|touch| touch.at.day().next().start()) else {
         return Carry::default();
     };
-    Carry { first_touch: first.leave(midnight), last_touch: last.leave(midnight) }
+    let (first_touch, last_touch) = (first.leave(midnight), last.leave(midnight));
+    let mut left = Carry { first_touch, last_touch, ..Carry::default() };
+    left.note_ads(carry, (touches, out.as_slice()), named);
+    left
 }
 
 /// [`evaluate`] for who does not ask what the day leaves.

@@ -309,7 +309,7 @@ pub const TABLES: &[TableSpec] = &[
             day time = "first instant of the frozen day",
             listener hash = "listener",
             episode_id text = "episode",
-            carry bytes = "open windows and unused bytes",
+            carry bytes = "open windows, unused bytes, and the ads named with them",
             withdrawn bool = "true when nothing reaches over any more",
         ],
     },

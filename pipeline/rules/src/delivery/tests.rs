@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ranges::Bytes;
-use crate::window::{Need, evaluate};
+use crate::window::{NamedBytes, Need, evaluate};
 
 const FILE: u64 = 1000;
 
@@ -38,15 +38,19 @@ fn run(
     placements: &[Placement],
     named: &[(usize, NamedAd)],
 ) -> Vec<(usize, usize, [bool; 3], bool)> {
+    let with_id = |(id, ad): (usize, &Placement)| Placement { id: id.to_string(), ..ad.clone() };
+    let placements: Vec<Placement> = placements.iter().enumerate().map(with_id).collect();
     let placements: Vec<&Placement> = placements.iter().collect();
     let episode = EpisodeFacts { length: Some(FILE), duration_s: Some(1000), header_bytes: 0 };
     let ads = Ads { placements: &placements, episode };
     let (mut carry, mut all, mut before) = (Carry::default(), Vec::new(), 0);
     for touches in days {
         let mut outcomes = Vec::new();
-        let next = evaluate(&carry, touches, &mut outcomes);
-        let day = JudgedDay { carry: &carry, touches, outcomes: &outcomes };
         let of = |i: usize| named.iter().filter(move |(touch, _)| *touch == before + i).map(|(_, ad)| *ad);
+        let bytes = |ad: NamedAd| NamedBytes { placement: ad.placement.to_string().into(), from: ad.from, to: ad.to };
+        let at = |touch: &Touch| touches.iter().position(|other| other == touch).unwrap();
+        let next = evaluate(&carry, touches, |touch| of(at(touch)).map(bytes).collect(), &mut outcomes);
+        let day = JudgedDay { carry: &carry, touches, outcomes: &outcomes };
         for found in deliveries(&day, &ads, of) {
             all.push((before + found.touch, found.placement, found.windows, found.position_unknown));
         }
@@ -57,6 +61,11 @@ fn run(
 }
 
 const ALL: [bool; 3] = [true; 3];
+const ROLLING: [bool; 3] = [false, true, true];
+
+fn named(placement: usize, from: u64, to: u64) -> NamedAd {
+    NamedAd { placement, from, to }
+}
 
 #[test]
 fn an_ad_is_delivered_with_the_request_that_completes_its_bytes() {
@@ -87,7 +96,7 @@ fn an_ad_of_unknown_position_needs_the_whole_file() {
 #[test]
 fn a_dynamic_ad_is_delivered_only_where_it_is_named() {
     let ad = [dynamic()];
-    let named = |to| NamedAd { placement: 0, from: 100, to };
+    let named = |to| named(0, 100, to);
     assert_eq!(run(&[&[touch(1, 0, 1000)]], &ad, &[]), []);
     assert_eq!(run(&[&[touch(1, 0, 150)]], &ad, &[(0, named(150))]), [(0, 0, ALL, false)]);
     assert_eq!(run(&[&[touch(1, 0, 150)]], &ad, &[(0, named(151))]), [], "all of its bytes");
@@ -97,21 +106,73 @@ fn a_dynamic_ad_is_delivered_only_where_it_is_named() {
 
 #[test]
 fn the_bytes_that_a_request_names_go_before_the_placements() {
-    let named = NamedAd { placement: 0, from: 500, to: 600 };
-    assert_eq!(run(&[&[touch(1, 0, 300)]], &[baked_in(Some((0, 10)), None)], &[(0, named)]), []);
+    assert_eq!(run(&[&[touch(1, 0, 300)]], &[baked_in(Some((0, 10)), None)], &[(0, named(0, 500, 600))]), []);
 }
 
 #[test]
 fn over_midnight_a_window_delivers_once() {
     let ads = [baked_in(Some((0, 50)), None), baked_in(Some((150, 250)), None)];
     let (evening, morning) = ([touch(22, 0, 150)], [touch(25, 0, 300)]);
-    let rolling = [false, true, true];
     assert_eq!(
         run(&[&evening, &morning], &ads, &[]),
         [(0, 0, ALL, false), (1, 0, [true, false, false], false), (1, 1, ALL, false)],
     );
     let halves = (&[touch(22, 0, 60)][..], &[touch(25, 60, 120)][..]);
-    assert_eq!(run(&[halves.0, halves.1], &ads, &[]), [(1, 0, rolling, false)]);
+    assert_eq!(run(&[halves.0, halves.1], &ads, &[]), [(1, 0, ROLLING, false)]);
+}
+
+#[test]
+fn an_ad_named_before_midnight_is_delivered_with_the_bytes_that_come_after_it() {
+    let told = [(0, named(0, 100, 200))];
+    let run = |evening: Touch, days: &[&[Touch]]| {
+        let evening = [evening];
+        let mut all = vec![&evening[..]];
+        all.extend(days);
+        run(&all, &[dynamic()], &told)
+    };
+    assert_eq!(run(touch(22, 0, 150), &[&[touch(25, 150, 300)]]), [(1, 0, ROLLING, false)], "inside the window");
+    assert_eq!(run(touch(22, 0, 60), &[&[touch(25, 60, 300)]]), [(1, 0, ROLLING, false)], "that it helped to open");
+    assert_eq!(run(touch(1, 0, 60), &[&[touch(25, 60, 300)]]), [], "24 h later it helps no more");
+    let days = [&[touch(40, 0, 10)][..], &[touch(50, 150, 300)][..]];
+    assert_eq!(run(touch(22, 0, 150), &days), [(2, 0, [false, false, true], false)], "a day on, the last touch's only");
+}
+
+#[test]
+fn an_ad_named_on_both_sides_of_midnight_is_delivered_once() {
+    let (evening, ad) = ([touch(22, 0, 300)], named(0, 100, 200));
+    let once = [(0, 0, ALL, false), (1, 0, [true, false, false], false)];
+    assert_eq!(run(&[&evening, &[touch(25, 0, 300)]], &[dynamic()], &[(0, ad), (1, ad)]), once);
+    // Of other bytes the second time: it was delivered all the same.
+    assert_eq!(run(&[&evening, &[touch(25, 0, 300)]], &[dynamic()], &[(0, ad), (1, named(0, 0, 50))]), once);
+    let late = run(&[&evening, &[touch(25, 0, 50)]], &[dynamic()], &[(1, ad)]);
+    assert_eq!(late, [(1, 0, ROLLING, false)], "nobody had named it before");
+}
+
+#[test]
+fn over_midnight_a_baked_in_ad_lies_where_its_requests_say() {
+    let ads = [baked_in(Some((0, 50)), None)];
+    let days = (&[touch(22, 0, 120)][..], &[touch(25, 120, 300)][..]);
+    assert_eq!(run(&[days.0, days.1], &ads, &[(0, named(0, 100, 200))]), [(1, 0, ROLLING, false)]);
+    // Delivered where its placement says, before a request named it elsewhere.
+    let evening = [touch(22, 0, 120), touch(23, 0, 10)];
+    assert_eq!(run(&[&evening, days.1], &ads, &[(1, named(0, 100, 200))]), [(0, 0, ALL, false)]);
+}
+
+#[test]
+fn where_ads_may_be_forgotten_all_in_the_bytes_are_taken_for_delivered() {
+    let (evening, morning) = ([touch(22, 0, 150)], [touch(25, 0, 300)]);
+    let placement = dynamic();
+    let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default() };
+    let mut outcomes = Vec::new();
+    let mut carry = evaluate(&Carry::default(), &evening, |_| Vec::new(), &mut outcomes);
+    carry.forgotten = true;
+    evaluate(&carry, &morning, |_| Vec::new(), &mut outcomes);
+    let day = JudgedDay { carry: &carry, touches: &morning, outcomes: &outcomes };
+    let windows = |from, to| -> Vec<_> {
+        deliveries(&day, &ads, |_| [named(0, from, to)]).into_iter().map(|found| found.windows).collect()
+    };
+    assert_eq!(windows(0, 50), [[true, false, false]]);
+    assert_eq!(windows(100, 200), [ALL]);
 }
 
 #[test]
@@ -131,7 +192,7 @@ fn without_a_size_a_200_holds_everything_of_unknown_position() {
     let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default() };
     let touches = [Touch { need: Need::WHOLE, file: REACH, ..touch(1, 0, 5) }];
     let mut outcomes = Vec::new();
-    evaluate(&Carry::default(), &touches, &mut outcomes);
+    evaluate(&Carry::default(), &touches, |_| Vec::new(), &mut outcomes);
     let day = JudgedDay { carry: &Carry::default(), touches: &touches, outcomes: &outcomes };
     assert_eq!(deliveries(&day, &ads, |_| None).len(), 1);
 }
@@ -146,10 +207,39 @@ fn the_whole_file_is_as_long_as_its_requests_say() {
     assert_eq!(run(&[&longer], &anywhere, &[]), [(1, 0, ALL, true)]);
     // Over midnight too; and whoever knows a size speaks for those who do not.
     let days = [of(REACH, touch(22, 0, 500)), of(800, touch(30, 500, 800))];
-    assert_eq!(run(&[&days[..1], &days[1..]], &anywhere, &[]), [(1, 0, [false, true, true], true)]);
+    assert_eq!(run(&[&days[..1], &days[1..]], &anywhere, &[]), [(1, 0, ROLLING, true)]);
+}
+
+/// Requests of one day: the hour, first byte, length, and the dynamic ad that it names.
+type Pieces = std::collections::BTreeMap<i64, (u64, u64, Option<(usize, u64, u64)>)>;
+
+fn pieces() -> impl Strategy<Value = Pieces> {
+    let ad = (0..2_usize, 0..20_u64, 1..6_u64).prop_map(|(ad, from, long)| (ad, from * 10, (from + long) * 10));
+    let piece = (0..20_u64, 1..20_u64, prop::option::of(ad)).prop_map(|(from, long, ad)| (from * 10, long * 10, ad));
+    prop::collection::btree_map(0..20_i64, piece, 1..10)
+}
+
+/// What the rolling windows deliver, if these begin so many hours into a day.
+fn rolling(pieces: &Pieces, later: i64) -> Vec<(usize, usize, [bool; 2])> {
+    let ads = [dynamic(), dynamic(), baked_in(Some((0, 50)), None), baked_in(Some((150, 250)), None)];
+    let touches: Vec<Touch> =
+        pieces.iter().map(|(hour, (from, long, _))| touch(hour + later, *from, from + long)).collect();
+    let ad = |(touch, (_, _, ad)): (usize, &(u64, u64, Option<(usize, u64, u64)>))| {
+        ad.map(|(ad, from, to)| (touch, named(ad, from, to)))
+    };
+    let told: Vec<(usize, NamedAd)> = pieces.values().enumerate().filter_map(ad).collect();
+    let days: Vec<&[Touch]> = touches.chunk_by(|a, b| a.at.day() == b.at.day()).collect();
+    let found = run(&days, &ads, &told).into_iter();
+    let found = found.map(|(touch, placement, [_, first, last], _)| (touch, placement, [first, last]));
+    found.filter(|(_, _, windows)| windows.contains(&true)).collect()
 }
 
 proptest! {
+    #[test]
+    fn to_a_rolling_window_midnight_is_of_no_account(pieces in pieces(), later in 4..24_i64) {
+        prop_assert_eq!(rolling(&pieces, later), rolling(&pieces, 0));
+    }
+
     /// A download that has all of the file has delivered every baked-in ad, each once.
     #[test]
     fn the_whole_file_delivers_each_ad_once(cuts in prop::collection::btree_set(1_u64..FILE, 0..6), ads in prop::collection::vec((0_u64..FILE, 1_u64..200), 1..5)) {

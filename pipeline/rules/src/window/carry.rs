@@ -1,8 +1,9 @@
-//! What reaches over midnight: open windows, and bytes that no window has used.
+//! What reaches over midnight: open windows, bytes that no window has used, and the ads that their requests named.
 
 use castback_schemas::Micros;
 
 use super::Window;
+use super::ads::{NamedBefore, NamedBytes};
 use super::need::Need;
 use super::touch::Touch;
 use super::union::Union;
@@ -18,16 +19,34 @@ pub const MAX_PENDING: usize = 64;
 pub const MAX_PIECES: usize = 64;
 
 /// The first byte of a carry's encoding.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
+
+/// The first byte of an encoding that ends with the windows: it knows of no ads.
+const WITHOUT_ADS: u8 = 2;
 
 /// What one UTC day of one listener and episode leaves to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Carry {
     /// The `first_touch_24h` window.
     pub first_touch: Rolling,
     /// The `last_touch_24h` window.
     pub last_touch: Rolling,
+    /// What the requests of these named, by window, the newest first.
+    pub named: Vec<NamedBefore>,
+    /// Requests of an open download may have named further ads: whatever ad lies in its bytes is taken for
+    /// delivered. Rather one too few than one twice.
+    pub forgotten: bool,
 }
+
+/// [`Carry::forgotten`] is of no account: a day without ads leaves what its carry of an older format says, and
+/// no recount goes on over midnight for that.
+impl PartialEq for Carry {
+    fn eq(&self, other: &Self) -> bool {
+        self.first_touch == other.first_touch && self.last_touch == other.last_touch && self.named == other.named
+    }
+}
+
+impl Eq for Carry {}
 
 /// A rolling window at midnight: open, or waiting with the bytes that came since the last one ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +110,8 @@ impl Carry {
         *self == Self::default()
     }
 
-    /// A compact encoding (variable-length integers): about 50 bytes for an ordinary download,
-    /// none for nothing.
+    /// A compact encoding (variable-length integers): about 50 bytes for an ordinary download, and 20 with the
+    /// placement's id for each ad named in it; none for nothing.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         if self.is_empty() {
@@ -101,17 +120,30 @@ impl Carry {
         let mut out = vec![FORMAT];
         write_rolling(&self.first_touch, &mut out);
         write_rolling(&self.last_touch, &mut out);
+        write(u64::from(self.forgotten), &mut out);
+        write(self.named.len() as u64, &mut out);
+        for ad in &self.named {
+            write_ad(ad, &mut out);
+        }
         out
     }
 
-    /// Reads what [`Self::to_bytes`] wrote.
+    /// Reads what [`Self::to_bytes`] wrote, also before it knew of ads.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCarry> {
-        let mut input = match bytes {
+        let (format, mut input) = match bytes {
             [] => return Ok(Self::default()),
-            [FORMAT, rest @ ..] => rest,
+            [format @ (FORMAT | WITHOUT_ADS), rest @ ..] => (*format, rest),
             _ => return Err(InvalidCarry),
         };
-        let carry = Self { first_touch: read_rolling(&mut input)?, last_touch: read_rolling(&mut input)? };
+        let (first_touch, last_touch) = (read_rolling(&mut input)?, read_rolling(&mut input)?);
+        let is_open = |rolling: &Rolling| matches!(rolling, Rolling::Open(_));
+        let forgotten = is_open(&first_touch) || is_open(&last_touch);
+        let mut carry = Self { first_touch, last_touch, named: Vec::new(), forgotten };
+        if format == FORMAT {
+            carry.forgotten = read(&mut input)? != 0;
+            let count = read(&mut input)?;
+            carry.named = (0..count).map(|_| read_ad(&mut input)).collect::<Result<_, _>>()?;
+        }
         if input.is_empty() { Ok(carry) } else { Err(InvalidCarry) }
     }
 }
@@ -181,6 +213,27 @@ fn read_touch(input: &mut &[u8]) -> Result<Touch, InvalidCarry> {
         (start, end) => Bytes::Range { start: start - 1, end },
     };
     Ok(Touch { at, row, bytes, need, file })
+}
+
+/// 1 for a late ad, 2 for the `last_touch_24h` window, then the rest.
+fn write_ad(ad: &NamedBefore, out: &mut Vec<u8>) {
+    write(u64::from(ad.late) | (u64::from(ad.window == Window::LastTouch) << 1), out);
+    write_signed(ad.at.0, out);
+    write(ad.bytes.from, out);
+    write(ad.bytes.to, out);
+    write(ad.bytes.placement.len() as u64, out);
+    out.extend_from_slice(ad.bytes.placement.as_bytes());
+}
+
+fn read_ad(input: &mut &[u8]) -> Result<NamedBefore, InvalidCarry> {
+    let (code, at) = (read(input)?, Micros(read_signed(input)?));
+    let window = if code & 2 == 0 { Window::FirstTouch } else { Window::LastTouch };
+    let (from, to, long) = (read(input)?, read(input)?, read(input)?);
+    let long = usize::try_from(long).map_err(|_| InvalidCarry)?;
+    let (placement, rest) = input.split_at_checked(long).ok_or(InvalidCarry)?;
+    *input = rest;
+    let placement = std::str::from_utf8(placement).map_err(|_| InvalidCarry)?.into();
+    Ok(NamedBefore { window, at, late: code & 1 != 0, bytes: NamedBytes { placement, from, to } })
 }
 
 /// LEB128: seven bits a byte, the low ones first.

@@ -39,7 +39,7 @@ fn judge(touches: &[Touch]) -> (Vec<Outcome>, Vec<(u64, u64)>) {
         if previous != Some(today.previous()) {
             carry = Carry::default();
         }
-        let next = evaluate(&carry, day, &mut out);
+        let next = evaluate(&carry, day, |_| Vec::new(), &mut out);
         back.extend(helped_before(&carry, day, &out));
         carry = next;
         assert_eq!(Carry::from_bytes(&carry.to_bytes()).as_ref(), Ok(&carry));
@@ -135,14 +135,14 @@ fn of_unknown_size_a_200_completes_and_a_206_never_does() {
 fn only_the_newest_pending_requests_reach_over_midnight() {
     let count = i64::try_from(MAX_PENDING).unwrap() + 6;
     let touches: Vec<_> = (0..count).map(|i| ranged(at(0, 20, i), i.unsigned_abs(), 0, 1)).collect();
-    let carry = evaluate(&Carry::default(), &touches, &mut Vec::new());
+    let carry = evaluate(&Carry::default(), &touches, |_| Vec::new(), &mut Vec::new());
     let Rolling::Pending(pending) = carry.first_touch else { panic!("no window is open") };
     assert_eq!(pending, touches[6..]);
 }
 
 #[test]
 fn what_is_no_carry_is_refused() {
-    let carry = evaluate(&Carry::default(), &[whole(at(0, 22, 0), 1)], &mut Vec::new());
+    let carry = evaluate(&Carry::default(), &[whole(at(0, 22, 0), 1)], |_| Vec::new(), &mut Vec::new());
     let bytes = carry.to_bytes();
     assert!(bytes.len() <= 60, "{} bytes", bytes.len());
     assert_eq!(Carry::from_bytes(&[]), Ok(Carry::default()));
@@ -152,6 +152,7 @@ fn what_is_no_carry_is_refused() {
     }
     assert_eq!(Carry::from_bytes(&[bytes.as_slice(), &[0]].concat()), Err(InvalidCarry));
     assert_eq!(Carry::from_bytes(&[2]), Err(InvalidCarry));
+    assert_eq!(Carry::from_bytes(&[1, 1, 1]), Err(InvalidCarry));
 }
 
 /// The rules read literally, over the whole sequence, in O(n²).

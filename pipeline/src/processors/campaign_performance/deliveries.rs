@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use castback_rules::delivery::{Ads, JudgedDay, NamedAd, deliveries};
+use castback_rules::window::NamedBytes;
 use castback_schemas::campaign::{CampaignTerms, Placement};
 use castback_schemas::{CampaignId, Micros};
 
@@ -31,7 +32,7 @@ pub(super) fn of(group: &Settled, directory: &Directory) -> BTreeMap<i64, Vec<De
     let placements: Vec<&Placement> = candidates.iter().map(|candidate| candidate.placement).collect();
     let ads = Ads { placements: &placements, episode: facts };
     let day = JudgedDay { carry: &group.carry_in, touches: &group.touches, outcomes: &group.outcomes };
-    let named = named(group, &placements);
+    let named = named(group, &ads);
     for delivery in deliveries(&day, &ads, |touch| named.get(&touch).cloned().unwrap_or_default()) {
         let touch = &group.touches[delivery.touch];
         let Candidate { campaign, placement } = candidates[delivery.placement];
@@ -101,16 +102,11 @@ fn key<'a>(candidate: &Candidate<'a>) -> (CampaignId, &'a str) {
 }
 
 /// The ads that requests named, by the index of the touch.
-fn named(group: &Settled, placements: &[&Placement]) -> BTreeMap<usize, Vec<NamedAd>> {
+fn named(group: &Settled, ads: &Ads<'_>) -> BTreeMap<usize, Vec<NamedAd>> {
     let mut named = BTreeMap::new();
     for (row, json) in &group.ads {
         let Some(touch) = group.touches.iter().position(|touch| touch.row == *row) else { continue };
-        let Ok(ads) = serde_json::from_str::<Vec<(String, u64, u64)>>(json) else { continue };
-        let of = |(id, from, to): (String, u64, u64)| {
-            let places = placements.iter().enumerate().filter(move |(_, placement)| placement.id == id);
-            places.map(|(placement, _)| NamedAd { placement, from, to }).collect::<Vec<_>>()
-        };
-        named.insert(touch, ads.into_iter().flat_map(of).collect());
+        named.insert(touch, NamedBytes::read(json).iter().flat_map(|bytes| ads.named(bytes)).collect());
     }
     named
 }

@@ -302,6 +302,32 @@ fn an_ad_of_unknown_place_is_delivered_with_the_file_that_was_served() {
 }
 
 #[test]
+fn an_ad_named_before_midnight_is_delivered_after_it() {
+    let dynamic = json!({ "placements": [{ "id": "d", "position": "mid_roll", "dynamic": true }] });
+    let half = LENGTH / 2;
+    let ads = Some(json!([["d", half, half + 1_000]]).to_string());
+    let evening = Request { ads, ..Request::new(0, at(MARCH, 23.0), 1).range(0, half) };
+    let morning = Request::new(1, at(MARCH.next(), 1.0), 1).range(half, LENGTH);
+    let delivered = |bench: &Bench| {
+        ["utc_day", "first_touch", "last_touch"].map(|window| bench.total(1, &format!("impressions_{window}")))
+    };
+    for frozen in [false, true] {
+        let mut bench = Bench::new(&[campaign(1, &dynamic)]);
+        bench.requests(std::slice::from_ref(&evening));
+        if frozen {
+            let later = Day(MARCH.0 + 9);
+            bench.requests(&[Request::new(2, at(later, 1.0), 9)]);
+            bench.freeze(at(later, 2.0));
+            assert_eq!(bench.book.rows(Table::Carries).len(), 1, "the day has left something");
+        }
+        assert_eq!(delivered(&bench), [0, 0, 0]);
+        bench.requests(std::slice::from_ref(&morning));
+        assert_eq!(delivered(&bench), [0, 1, 1], "a day begins anew");
+        assert!(frozen || bench.recover() == 0);
+    }
+}
+
+#[test]
 fn every_request_is_judged_by_the_terms_of_its_moment() {
     let noon = at(MARCH, 12.0);
     let before = campaign(1, &json!({}));

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use castback_rules::window::{Carry, Outcome, Touch, evaluate, helped_before};
+use castback_rules::window::{Carry, NamedBytes, Outcome, Touch, evaluate, helped_before};
 use castback_schemas::{Day, PodcastId};
 use hashbrown::{HashMap, HashSet};
 
@@ -153,6 +153,11 @@ impl DayState {
     pub(super) fn household(&self, key: &GroupKey) -> Option<Hash> {
         let group = self.groups.get(key)?;
         self.households.at(group.household as usize).map(|household| household.hash)
+    }
+
+    /// The ads that the request of a row named.
+    fn named(&self, row: u64) -> Vec<NamedBytes> {
+        self.ads.get(&row).map(|json| NamedBytes::read(json)).unwrap_or_default()
     }
 
     fn limited(&self, group: &Group) -> bool {
@@ -326,7 +331,7 @@ impl PodcastState {
             return Evaluated { touches, limited: true, ..Evaluated::default() };
         }
         let mut outcomes = Vec::with_capacity(touches.len());
-        let carry_out = evaluate(&carry_in, &touches, &mut outcomes);
+        let carry_out = evaluate(&carry_in, &touches, |touch| state.named(touch.row), &mut outcomes);
         Evaluated { carry_in, touches, outcomes, carry_out, ..Evaluated::default() }
     }
 

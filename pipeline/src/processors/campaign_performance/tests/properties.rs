@@ -28,8 +28,11 @@ fn instants() -> impl Strategy<Value = Micros> {
 
 /// Listeners 0 and 1 share an address, 2 and 3 another.
 fn requests() -> impl Strategy<Value = Request> {
-    (instants(), 0..4_u8, 0..2_u128, prop::option::of(1..40_i64)).prop_map(|(at, listener, episode, part)| {
-        let request = Request { household: listener / 2, url: url(episode), ..Request::new(0, at, listener) };
+    let ads = prop::option::of(prop::sample::select(vec!["a", "dynamic"]));
+    let request = (instants(), 0..4_u8, 0..2_u128, prop::option::of(1..40_i64), ads, 0..40_i64);
+    request.prop_map(|(at, listener, episode, part, ad, from)| {
+        let ads = ad.map(|id| json!([[id, LENGTH / 60 * from, LENGTH / 60 * from + 1000]]).to_string());
+        let request = Request { household: listener / 2, url: url(episode), ads, ..Request::new(0, at, listener) };
         part.map_or(request.clone(), |part| request.range(0, LENGTH / 60 * part))
     })
 }
@@ -83,13 +86,14 @@ struct Mishaps {
 
 fn run(steps: &[Step], mishaps: Mishaps) -> Bench {
     let ends_on = json!("2026-12-31");
-    let two = json!([
+    let placements = json!([
         { "id": "a", "position": "pre_roll", "from_byte": 0, "to_byte": 1000 },
         { "id": "b", "position": "mid_roll", "start_seconds": 60, "duration_seconds": 30 },
+        { "id": "dynamic", "position": "mid_roll", "dynamic": true },
     ]);
     let exclusions = json!({ "prior_customers": true });
     let mut bench = Bench::new(&[
-        campaign(1, &json!({ "lookback_days": 1, "ends_on": ends_on, "placements": two })),
+        campaign(1, &json!({ "lookback_days": 1, "ends_on": ends_on, "placements": placements })),
         campaign(2, &json!({ "exclusions": exclusions, "ends_on": ends_on })),
     ]);
     for (index, step) in steps.iter().enumerate() {

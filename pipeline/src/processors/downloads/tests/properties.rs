@@ -30,6 +30,8 @@ struct Shape {
     same_id_as: Option<Index>,
     safe_listed: bool,
     unlinked: bool,
+    /// Whether it names an ad, at the start of the file or in its middle.
+    names: Option<bool>,
 }
 
 prop_compose! {
@@ -45,8 +47,9 @@ prop_compose! {
         same_id_as in prop::option::weighted(0.1, any::<Index>()),
         safe_listed in prop::bool::weighted(0.05),
         unlinked in prop::bool::weighted(0.3),
+        names in prop::option::of(any::<bool>()),
     ) -> Shape {
-        Shape { second, listener, episode, range, same_id_as, safe_listed, unlinked }
+        Shape { second, listener, episode, range, same_id_as, safe_listed, unlinked, names }
     }
 }
 
@@ -63,6 +66,7 @@ fn requests(shapes: &[Shape], ids: bool) -> Vec<Request> {
         request.url = url(shape.episode);
         request.safe_listed = shape.safe_listed;
         request.previous = (at.day() == MARCH && !shape.unlinked).then_some(shape.listener);
+        request.ads = shape.names.map(|start| format!("[[\"ad\",{0},{0}9]]", if start { 1 } else { 400 }));
         if let Some((from, to)) = shape.range {
             request = request.range(from * quarter, to * quarter);
         }
