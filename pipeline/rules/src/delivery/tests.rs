@@ -210,8 +210,11 @@ fn the_whole_file_is_as_long_as_its_requests_say() {
     assert_eq!(run(&[&days[..1], &days[1..]], &anywhere, &[]), [(1, 0, ROLLING, true)]);
 }
 
-/// Requests of one day: the hour, first byte, length, and the dynamic ad that it names.
-type Pieces = std::collections::BTreeMap<i64, (u64, u64, Option<(usize, u64, u64)>)>;
+/// A request: its first byte, its length, and the dynamic ad that it names.
+type Piece = (u64, u64, Option<(usize, u64, u64)>);
+
+/// Requests of one day, by the hour.
+type Pieces = std::collections::BTreeMap<i64, Piece>;
 
 fn pieces() -> impl Strategy<Value = Pieces> {
     let ad = (0..2_usize, 0..20_u64, 1..6_u64).prop_map(|(ad, from, long)| (ad, from * 10, (from + long) * 10));
@@ -224,9 +227,7 @@ fn rolling(pieces: &Pieces, later: i64) -> Vec<(usize, usize, [bool; 2])> {
     let ads = [dynamic(), dynamic(), baked_in(Some((0, 50)), None), baked_in(Some((150, 250)), None)];
     let touches: Vec<Touch> =
         pieces.iter().map(|(hour, (from, long, _))| touch(hour + later, *from, from + long)).collect();
-    let ad = |(touch, (_, _, ad)): (usize, &(u64, u64, Option<(usize, u64, u64)>))| {
-        ad.map(|(ad, from, to)| (touch, named(ad, from, to)))
-    };
+    let ad = |(touch, (_, _, ad)): (usize, &Piece)| ad.map(|(ad, from, to)| (touch, named(ad, from, to)));
     let told: Vec<(usize, NamedAd)> = pieces.values().enumerate().filter_map(ad).collect();
     let days: Vec<&[Touch]> = touches.chunk_by(|a, b| a.at.day() == b.at.day()).collect();
     let found = run(&days, &ads, &told).into_iter();
