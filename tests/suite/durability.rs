@@ -117,7 +117,9 @@ fn done(start: &str, end: &str) -> Option<Step> {
 async fn what_is_acknowledged_is_on_the_disk() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let host = FeedHost::start().await;
-    let server = Server::start().await;
+    // Everything embedded, whatever the others run on: it is this disk that is watched.
+    let mut server = Server::in_directory(&folder.path().join("data"), &[]);
+    server.launch().await;
     let account = server.client().sign_up("power").await;
     let podcast = account.connect(&host.publish("/feed.xml", &rss("Power", &episodes()))).await;
     let mut traffic = Traffic::new(11, &podcast, clock::now() - 60 * SECOND);
