@@ -18,7 +18,8 @@ use std::time::Duration;
 use castback_schemas::{Micros, Revision};
 use castback_store::session::{CatalogueTables, Source, SqlError, query, session};
 use castback_store::{PinnedView, session};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::App;
@@ -35,7 +36,7 @@ const MEMORY: usize = 512 * 1024 * 1024;
 /// Statements of a question that run at the same time: a single one keeps no two cores busy.
 const AT_ONCE: usize = 2;
 
-/// How long a question of our own may take, above what a report of a year needs; beyond, the
+/// How long a statement of our own may take once it runs, above what a report of a year needs; beyond, the
 /// caller is told to come again.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -44,6 +45,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Ask {
     source: Source,
     kept_from: Micros,
+    /// Of all that is asked side by side, so many statements run.
+    running: Semaphore,
 }
 
 impl Ask {
@@ -56,7 +59,7 @@ impl Ask {
             Scope::All => Micros(0),
         };
         let source = Source::new(app.store.clone(), view, scope.into()).keeping(NAMED);
-        Ok(Self { source, kept_from })
+        Ok(Self { source, kept_from, running: Semaphore::new(AT_ONCE) })
     }
 
     /// The commit.
@@ -96,18 +99,16 @@ impl Ask {
 
     /// The answers of any number of statements.
     pub(crate) async fn each(&self, statements: &[&str]) -> Result<Vec<Rows>> {
-        let asked = async {
-            let nothing = CatalogueTables::default();
-            let context = session(&self.source, &nothing, MEMORY)?;
-            let asked: Vec<_> =
-                statements.iter().map(|statement| timed(statement, query(&context, statement))).collect();
-            let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-            Ok(answers.iter().map(|answer| Rows::of(answer)).collect())
-        };
-        match tokio::time::timeout(DEADLINE, asked).await {
-            Ok(answers) => answers.map_err(of_ours),
-            Err(_) => Err(Problem::new(Code::Overloaded, "the figures take too long at the moment")),
-        }
+        let nothing = CatalogueTables::default();
+        let context = session(&self.source, &nothing, MEMORY).map_err(of_ours)?;
+        try_join_all(statements.iter().map(async |statement| {
+            let _turn = self.running.acquire().await.map_err(Problem::internal)?;
+            match tokio::time::timeout(DEADLINE, timed(statement, query(&context, statement))).await {
+                Ok(answer) => answer.map(|answer| Rows::of(&answer)).map_err(of_ours),
+                Err(_) => Err(Problem::new(Code::Overloaded, "the figures take too long at the moment")),
+            }
+        }))
+        .await
     }
 }
 

@@ -127,6 +127,8 @@ async fn files(
     if report.kind == ReportKind::Roi {
         measures.difference.set(difference(&making.ask, &document).await?);
     }
+    // With what it keeps in memory.
+    drop(making);
     progress.store(60, Ordering::Relaxed);
     tell(app, (report, owner), 60).await;
     let rendered = tokio::task::spawn_blocking(move || {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use castback_schemas::table::{Kind, Table};
 use castback_schemas::{AccountId, Day, Revision, Slot};
 use hashbrown::HashMap;
@@ -16,6 +17,7 @@ use tokio::sync::OnceCell;
 use crate::error::{Result, StoreError};
 use crate::load::Loaded;
 use crate::scan::{ReadTask, Scan, Versions};
+use crate::segment::BATCH_ROWS;
 
 /// Bytes that the questions of a process keep together, some two million deliveries. Where there is no room for
 /// a day, each statement reads it for itself.
@@ -38,7 +40,7 @@ type Key = (Option<AccountId>, Table, Slot, Day);
 /// A day's rows, and the room that they take.
 #[derive(Debug)]
 struct OfDay {
-    rows: RecordBatch,
+    rows: Arc<[RecordBatch]>,
     _taken: Taken,
 }
 
@@ -68,7 +70,7 @@ impl Kept {
     }
 
     /// The rows of a widened scan's task, read by whoever comes first; none where there is no room for them.
-    pub(crate) async fn rows(&self, task: &ReadTask) -> Result<Option<RecordBatch>> {
+    pub(crate) async fn rows(&self, task: &ReadTask) -> Result<Option<Arc<[RecordBatch]>>> {
         let (slot, day) = task.of;
         let key = (task.plan.scan.account, task.plan.scan.table, slot, day);
         let of_day = {
@@ -76,7 +78,7 @@ impl Kept {
             Arc::clone(days.entry(key).or_default())
         };
         let of_day = of_day.get_or_try_init(|| self.read(task.clone())).await?;
-        Ok(of_day.as_ref().map(|of_day| of_day.rows.clone()))
+        Ok(of_day.as_ref().map(|of_day| Arc::clone(&of_day.rows)))
     }
 
     async fn read(&self, task: ReadTask) -> Result<Option<OfDay>> {
@@ -84,8 +86,7 @@ impl Kept {
         let loaded = task.load().await?;
         let read = tokio::task::spawn_blocking(move || {
             let Some((rows, taken)) = collect(loaded, room)? else { return Ok(None) };
-            // In one piece: a row of a batch would keep all of the batch.
-            Ok(Some(OfDay { rows: concat_batches(&schema, &rows)?, _taken: taken }))
+            Ok(Some(OfDay { rows: packed(&schema, &rows)?, _taken: taken }))
         });
         read.await.map_err(|_| StoreError::BrokenOff)?
     }
@@ -99,6 +100,19 @@ fn collect(loaded: Loaded, room: Room) -> Result<Option<(Vec<RecordBatch>, Taken
         Ok(fits)
     })?;
     Ok(fits.then_some((rows, taken)))
+}
+
+/// The rows in batches of their own: a slice would keep, and be reckoned as, all that it was cut from.
+fn packed(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Arc<[RecordBatch]>> {
+    let (mut packed, mut begun) = (Vec::new(), 0);
+    for end in 1..=rows.len() {
+        let of_batch: usize = rows[begun..end].iter().map(RecordBatch::num_rows).sum();
+        if of_batch >= BATCH_ROWS || end == rows.len() {
+            packed.push(concat_batches(schema, &rows[begun..end])?);
+            begun = end;
+        }
+    }
+    Ok(packed.into())
 }
 
 fn bytes_of(batch: &RecordBatch) -> Result<usize> {

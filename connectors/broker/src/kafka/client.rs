@@ -10,7 +10,7 @@ use std::time::Duration;
 use castback_schemas::topic::{Slot, Topic};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
@@ -106,12 +106,19 @@ fn listen(consumer: &Consumer, tell: &watch::Sender<Trouble>) {
     while !tell.is_closed() {
         let trouble = match consumer.poll(LOOK) {
             None => continue,
+            Some(Err(error)) if is_of_one_broker(&error) => continue,
             Some(Err(error)) => Fault::Fetch(error),
             // Who reads its slot would miss it.
             Some(Ok(_)) => Fault::Astray,
         };
         tell.send_replace(Some(Arc::new(trouble)));
     }
+}
+
+/// Whether it concerns one broker and passes: a slot that it leads falls silent, and the others go on.
+fn is_of_one_broker(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{BrokerTransportFailure, OperationTimedOut, Resolve};
+    matches!(error.rdkafka_error_code(), Some(BrokerTransportFailure | OperationTimedOut | Resolve))
 }
 
 impl Place {

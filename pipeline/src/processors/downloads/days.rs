@@ -237,7 +237,13 @@ impl Downloads {
     ) -> Result<bool, ArrowError> {
         let known = podcast_of(directory, &day);
         let podcast = self.podcast_mut(day);
-        let carries = carries_of(podcast, day.day);
+        let mut carries = carries_of(podcast, day.day);
+        // What is not written again stays as it was said: recovery reads that.
+        for (key, carry) in &mut carries {
+            if let Some(said) = before.get(key).filter(|said| *said == carry) {
+                carry.clone_from(said);
+            }
+        }
         let mut changed = false;
         let keys: BTreeSet<GroupKey> = carries.keys().chain(before.keys()).copied().collect();
         for key in keys.into_iter().filter(|key| carries.get(key) != before.get(key)) {

@@ -26,7 +26,6 @@ use crate::error::StoreError;
 use crate::kept::Kept;
 use crate::read::decoded;
 use crate::scan::{Feed, Plan, ReadTask, Scan, Versions};
-use crate::segment::BATCH_ROWS;
 
 /// Batches that wait between readers and the query; a full channel stops the readers.
 const BATCHES_AHEAD: usize = 4;
@@ -201,7 +200,7 @@ impl Reader {
     async fn send(&self, task: ReadTask, sender: &Sender<Result<RecordBatch>>) -> Result<bool> {
         let Some((kept, plan)) = &self.kept else { return decode(task, sender.clone()).await };
         match kept.rows(&task).await.map_err(external)? {
-            Some(rows) => send_kept(&conform(&rows, &plan.given, plan.scan.table).map_err(external)?, sender).await,
+            Some(rows) => send_kept(&rows, plan, sender).await,
             None => decode(ReadTask { plan: Arc::clone(plan), ..task }, sender.clone()).await,
         }
     }
@@ -221,7 +220,9 @@ impl Source {
         let Some((kept, plan)) = &reader.kept else { return self.store.each_batch(&self.view, scan, each).await };
         while let Some(task) = reader.feed.next().await? {
             if let Some(rows) = kept.rows(&task).await? {
-                each(conform(&rows, &plan.given, plan.scan.table)?)?;
+                for batch in rows.iter() {
+                    each(conform(batch, &plan.given, plan.scan.table)?)?;
+                }
             } else {
                 let task = ReadTask { plan: Arc::clone(plan), ..task };
                 decoded(task).await?.into_iter().try_for_each(&mut each)?;
@@ -231,9 +232,9 @@ impl Source {
     }
 }
 
-async fn send_kept(rows: &RecordBatch, sender: &Sender<Result<RecordBatch>>) -> Result<bool> {
-    for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
-        let batch = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
+async fn send_kept(rows: &[RecordBatch], plan: &Plan, sender: &Sender<Result<RecordBatch>>) -> Result<bool> {
+    for batch in rows {
+        let batch = conform(batch, &plan.given, plan.scan.table).map_err(external)?;
         if sender.send(Ok(batch)).await.is_err() {
             return Ok(false);
         }
