@@ -210,7 +210,7 @@ impl Source {
     /// Hands on the rows of a scan, batch by batch, out of what is kept where it is.
     ///
     /// # Errors
-    /// Those of [`Store::each_batch`].
+    /// Those of [`crate::store::Store::each_batch`].
     pub(crate) async fn each_batch(
         &self,
         scan: Scan,
