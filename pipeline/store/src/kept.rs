@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use castback_schemas::table::{Kind, Table};
 use castback_schemas::{AccountId, Day, Revision, Slot};
@@ -86,7 +86,7 @@ impl Kept {
         let loaded = task.load().await?;
         let read = tokio::task::spawn_blocking(move || {
             let Some((rows, taken)) = collect(loaded, room)? else { return Ok(None) };
-            Ok(Some(OfDay { rows: packed(&schema, &rows)?, _taken: taken }))
+            Ok(Some(OfDay { rows: packed(&schema, rows)?, _taken: taken }))
         });
         read.await.map_err(|_| StoreError::BrokenOff)?
     }
@@ -103,16 +103,13 @@ fn collect(loaded: Loaded, room: Room) -> Result<Option<(Vec<RecordBatch>, Taken
 }
 
 /// The rows in batches of their own: a slice would keep, and be reckoned as, all that it was cut from.
-fn packed(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Arc<[RecordBatch]>> {
-    let (mut packed, mut begun) = (Vec::new(), 0);
-    for end in 1..=rows.len() {
-        let of_batch: usize = rows[begun..end].iter().map(RecordBatch::num_rows).sum();
-        if of_batch >= BATCH_ROWS || end == rows.len() {
-            packed.push(concat_batches(schema, &rows[begun..end])?);
-            begun = end;
-        }
+fn packed(schema: &SchemaRef, rows: Vec<RecordBatch>) -> Result<Arc<[RecordBatch]>> {
+    let mut coalescer = BatchCoalescer::new(Arc::clone(schema), BATCH_ROWS);
+    for batch in rows {
+        coalescer.push_batch(batch)?;
     }
-    Ok(packed.into())
+    coalescer.finish_buffered_batch()?;
+    Ok(std::iter::from_fn(|| coalescer.next_completed_batch()).collect())
 }
 
 fn bytes_of(batch: &RecordBatch) -> Result<usize> {
