@@ -3,13 +3,19 @@
 //! A log holds listener requests of four accounts (10,000,000 unless told otherwise): ten of a listener and an
 //! episode, of which two are sent again. A runtime begins at its start, with every group and compaction; measured is
 //! until all is judged, tallied and committed and no commit object waits for compaction. Then a new runtime takes the
-//! same rows back: measured is until records that every account sends again are judged. Downloads are checked.
+//! same rows back: measured is until records that every account sends again are judged. Downloads are checked. All this
+//! with every part in a directory, and with the log on Kafka and objects on S3, against one another.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod support {
     pub(crate) mod anew;
+    pub(crate) mod figure;
+    pub(crate) mod log;
     pub(crate) mod meter;
+    pub(crate) mod parts;
+    pub(crate) mod servers;
     pub(crate) mod slow;
+    pub(crate) mod store;
 }
 
 use std::path::Path;
@@ -17,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::AsArray;
-use castback_broker::{EmbeddedLog, EmbeddedOptions, Log, NewRecord};
+use castback_broker::{Log, NewRecord};
 use castback_catalogue::Catalogue;
 use castback_catalogue::episodes::{EpisodeFacts, PolledEpisode};
 use castback_catalogue::feed_polls::PollUpdate;
@@ -35,8 +41,8 @@ use castback_schemas::table::Table;
 use castback_schemas::time::{Clock, DAY, HOUR, SECOND, SystemClock};
 use castback_schemas::{AccountId, Micros, PodcastId, Slot, Topic, Unit};
 use castback_store::{Compactor, PinnedView, Scan, Store};
-use support::anew;
 use support::meter::{Meter, Outcome};
+use support::{anew, figure, log, parts, store};
 
 const TOPIC: Topic = Topic::ListenerRequests;
 const ACCOUNTS: usize = 4;
@@ -54,8 +60,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
-    if !anew::run()? {
-        return Ok(());
+    if !anew::is_child() {
+        return parts::run_each(&[], &[&["kafka"], &["kafka", "s3-slow"]]);
     }
     let requests: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_000);
     let each = (requests / u64::try_from(ACCOUNTS)?).next_multiple_of(WIDTH * GROUP);
@@ -70,12 +76,15 @@ async fn main() -> Outcome<()> {
     println!("  judged, tallied and committed  {}", meter.used(count)?);
     runtime.stop().await;
     house.compacted().await?;
-    println!("  and compacted                  {}", meter.used(count)?);
-    println!(
-        "  committed {} bytes a request, compacted {}",
-        bytes_in(&folder.path().join("objects/commits"))? / count,
-        house.segment_bytes().await? / count
-    );
+    let used = meter.used(count)?;
+    println!("  and compacted                  {used}");
+    // The same wherever they lie, and counted where that is easy.
+    let commits = folder.path().join("objects/commits");
+    if commits.exists() {
+        let (committed, compacted) = (bytes_in(&commits)? / count, house.segment_bytes().await? / count);
+        println!("  committed {committed} bytes a request, compacted {compacted}");
+    }
+    figure::tell(used.rate())?;
     house.check(count / GROUP).await?;
 
     let meter = Meter::start("self")?;
@@ -84,14 +93,12 @@ async fn main() -> Outcome<()> {
     house.judged().await?;
     println!("  taken back                     {}", meter.used(count)?);
     runtime.stop().await;
-    house.check(count / GROUP).await?;
-    house.log.close().await;
-    Ok(())
+    house.check(count / GROUP).await
 }
 
 /// An installation in a directory.
 struct House {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
     catalogue: Catalogue,
     store: Store,
     encoder: Encoder,
@@ -102,10 +109,9 @@ struct House {
 impl House {
     async fn open(folder: &Path) -> Outcome<Self> {
         let clock = Arc::new(SystemClock);
-        let log = EmbeddedLog::open(&folder.join("log"), clock.clone(), EmbeddedOptions::default())?;
         let url = format!("sqlite://{}", folder.join("castback.db").display());
         let catalogue = Catalogue::open(&url, clock, [1; 32]).await?;
-        let store = Store::open(&format!("file://{}", folder.join("objects").display()))?;
+        let (log, store) = (log::open(folder)?, store::open(folder)?);
         let schema = TOPIC.spec().schema;
         let known = catalogue.register_schema(&format!("{TOPIC}-value"), schema, &schema_fingerprint(schema)).await?;
         let encoder = Encoder::new(TOPIC, u32::try_from(known.id)?)?;
@@ -114,7 +120,7 @@ impl House {
             senders.push(sender(&catalogue, number).await?);
         }
         let start = SystemClock.now().day().start().plus(-DAYS * DAY);
-        Ok(Self { log: Arc::new(log), catalogue, store, encoder, senders, start })
+        Ok(Self { log, catalogue, store, encoder, senders, start })
     }
 
     async fn fill(&self, each: u64) -> Outcome<()> {

@@ -21,7 +21,7 @@ use castback_broker::{EmbeddedLog, EmbeddedOptions, Log, NewRecord, ReadLimits};
 use castback_schemas::id::AccountId;
 use castback_schemas::time::{Clock, SystemClock};
 use castback_schemas::topic::{Slot, Topic};
-use support::anew;
+use support::anew::{self, Case};
 use support::meter::{Meter, Outcome};
 use uuid::Uuid;
 
@@ -32,8 +32,8 @@ const BATCHES: usize = 1_000;
 const VALUE: usize = 100;
 
 fn main() -> Outcome<()> {
-    if !anew::run()? {
-        return Ok(());
+    if !anew::is_child() {
+        return anew::run(Case::each_fsync()?);
     }
     let scratch = tempfile::tempdir()?;
     let chosen = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).map(PathBuf::from);

@@ -4,22 +4,24 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that prints what it saw")]
 
+mod support {
+    pub(crate) mod commits;
+}
+
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     new_null_array,
 };
-use castback_catalogue::Catalogue;
-use castback_catalogue::commits::{CommitRequest, UnitCommit};
-use castback_schemas::id::{IdSource, SeededIds};
 use castback_schemas::table::{Column, ColumnType, Table};
 use castback_schemas::time::DAY;
-use castback_schemas::{AccountId, Group, ManualClock, Micros, Slot, Unit};
+use castback_schemas::{AccountId, Slot};
 use castback_store::session::{CatalogueTables, Scope, Source, query, session};
-use castback_store::{ALL_DAYS, Compactor, PinnedView, Scan, SliceRows, Store, Versions, object};
+use castback_store::{ALL_DAYS, PinnedView, Scan, Store, Versions};
 use datafusion::catalog::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use support::commits::{Commits, START};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -27,8 +29,6 @@ use uuid::Uuid;
 const COMMIT_ROWS: i64 = 100_000;
 /// One row in this many is revised: 3 %.
 const REVISED_EVERY: i64 = 33;
-/// 2026-03-01.
-const START: i64 = 1_772_323_200_000_000;
 /// Days over which the rows are spread.
 const DAYS: i64 = 8;
 const MEMORY: usize = 8 * 1024 * 1024 * 1024;
@@ -52,7 +52,7 @@ async fn main() {
 
 struct Bench {
     _directory: tempfile::TempDir,
-    store: Store,
+    commits: Commits,
     view: Arc<PinnedView>,
     account: AccountId,
     rows: i64,
@@ -61,16 +61,9 @@ struct Bench {
 impl Bench {
     async fn fill(rows: i64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::at(Micros(START)));
-        let database = format!("sqlite://{}", directory.path().join("castback.db").display());
-        let catalogue = Catalogue::open(&database, clock.clone(), [7; 32]).await.unwrap();
         let store = Store::open(&format!("file://{}", directory.path().join("objects").display())).unwrap();
-        let ids = Arc::new(SeededIds::new([9; 32]));
-        let compactor = Compactor::new(store.clone(), catalogue.clone(), clock, ids.clone());
         let account = AccountId::from_uuid(Uuid::from_u128(1));
-        let unit = Unit { group: Group::Counting, slot: Slot::of(account) };
-        catalogue.ensure_units(&[unit]).await.unwrap();
-        let held = catalogue.take_all("bench").await.unwrap().remove(0);
+        let commits = Commits::open(directory.path(), store, account).await;
         let started = Instant::now();
         for start in (0..rows).step_by(usize::try_from(COMMIT_ROWS).unwrap()) {
             let offsets: Vec<i64> = (start..rows.min(start + COMMIT_ROWS)).collect();
@@ -79,29 +72,16 @@ impl Bench {
                 (Table::Requests, batch(Table::Requests, account, &offsets, rows)),
                 (Table::Verdicts, batch(Table::Verdicts, account, &revised, rows)),
             ];
-            let object = object::encode(&[SliceRows { unit, tables }]).unwrap();
-            let key = store.put(ids.next(Micros(START)), &object).await.unwrap();
-            let positions = held.positions.clone();
-            let commit = UnitCommit {
-                unit,
-                epoch: held.epoch,
-                old_positions: positions.clone(),
-                new_positions: positions,
-                slice: Some(object.slices[0].1.to_json()),
-                finish: Vec::new(),
-            };
-            catalogue.commit(CommitRequest { object_key: Some(key), units: vec![commit] }).await.unwrap();
+            commits.commit(tables).await;
         }
         println!("{rows} rows committed in {:.1} s", started.elapsed().as_secs_f64());
         let started = Instant::now();
-        while !catalogue.view(None).await.unwrap().slices.is_empty() {
-            compactor.run().await.unwrap();
-        }
+        commits.compact().await;
         println!("compacted in {:.1} s", started.elapsed().as_secs_f64());
-        let view = Arc::new(PinnedView::load(&catalogue, None).await.unwrap());
-        let bytes: u64 = catalogue.view(None).await.unwrap().segments.iter().map(|segment| segment.bytes).sum();
+        let bytes: u64 = commits.catalogue.view(None).await.unwrap().segments.iter().map(|segment| segment.bytes).sum();
         println!("{} MiB of segments", bytes / 1024 / 1024);
-        Self { _directory: directory, store, view, account, rows }
+        let view = commits.view().await;
+        Self { _directory: directory, commits, view, account, rows }
     }
 
     async fn fold(&self, columns: Option<Vec<&'static str>>, what: &str) {
@@ -114,7 +94,7 @@ impl Bench {
             rows += batch.num_rows();
             Ok(())
         };
-        self.store.each_batch(&self.view, scan, count).await.unwrap();
+        self.commits.store.each_batch(&self.view, scan, count).await.unwrap();
         println!("fold, {what}: {rows} rows in {:.2} s", started.elapsed().as_secs_f64());
     }
 
@@ -127,7 +107,7 @@ impl Bench {
 
     fn context(&self) -> SessionContext {
         let nothing = CatalogueTables::default();
-        let source = Source::new(self.store.clone(), Arc::clone(&self.view), Scope::Account(self.account));
+        let source = Source::new(self.commits.store.clone(), Arc::clone(&self.view), Scope::Account(self.account));
         session(&source, &nothing, MEMORY).unwrap()
     }
 
@@ -149,7 +129,7 @@ impl Bench {
         let mut all = Vec::new();
         for table in [Table::Requests, Table::Verdicts] {
             let scan = Scan { versions: Versions::All, columns: columns.clone(), ..Scan::new(table) };
-            let rows = self.store.rows(&self.view, scan).await.unwrap();
+            let rows = self.commits.store.rows(&self.view, scan).await.unwrap();
             all.extend(rows);
         }
         let schema = all[0].schema();
@@ -165,7 +145,7 @@ impl Bench {
     async fn one_event(&self) {
         let event = format!("event-{:032}", self.rows / 2);
         let started = Instant::now();
-        let rows = self.store.ledger_rows(&self.view, Scope::Account(self.account), &event).await.unwrap();
+        let rows = self.commits.store.ledger_rows(&self.view, Scope::Account(self.account), &event).await.unwrap();
         println!("one event of {}: {} row in {:.0} ms", self.rows, rows.len(), started.elapsed().as_secs_f64() * 1e3);
     }
 }

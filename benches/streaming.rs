@@ -1,15 +1,19 @@
 //! The Yahoo streaming query over our own parts: `cargo bench --bench streaming [events]`.
 //!
 //! Events of seven fields (user, page, ad, kind of ad, kind of event, time, session for the address, which no topic
-//! keeps) lie on the embedded log as app events, in Avro. Read are those of kind `view`; each ad is looked up in its
-//! campaign; views are counted per campaign and ten seconds. The figure is how much of the speed of reading and
-//! decoding alone is left. Both are run in turn, each slot by a task of its own; counts are checked. Only filling the
-//! log syncs anything to the disk.
+//! keeps) lie on the log as app events, in Avro. Read are those of kind `view`; each ad is looked up in its campaign;
+//! views are counted per campaign and ten seconds. The figure is how much of the speed of reading and decoding alone is
+//! left: from the embedded log by its own reader, from Kafka by a bare client of librdkafka. Both are run in turn, each
+//! slot by a task of its own; counts are checked. Only filling the log syncs anything to the disk.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod support {
     pub(crate) mod anew;
+    pub(crate) mod bare;
+    pub(crate) mod log;
     pub(crate) mod meter;
+    pub(crate) mod parts;
+    pub(crate) mod servers;
     pub(crate) mod slow;
 }
 
@@ -19,13 +23,14 @@ use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use castback_broker::{EmbeddedLog, EmbeddedOptions, Log, NewRecord, ReadLimits};
+use castback_broker::{Log, NewRecord, ReadLimits};
 use castback_schemas::codec::{BatchDecoder, Encoder};
 use castback_schemas::event::AppEvent;
-use castback_schemas::time::{SECOND, SystemClock};
+use castback_schemas::time::SECOND;
 use castback_schemas::{AccountId, Micros, Slot, Topic};
-use support::anew;
+use support::bare::BareReader;
 use support::meter::{Meter, Outcome, Used};
+use support::{anew, log, parts};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -44,6 +49,8 @@ const EACH_SECOND: u64 = 10_000;
 const WINDOW: i64 = 10 * SECOND;
 /// 2026-03-01.
 const START: i64 = 1_772_323_200_000_000;
+/// Bytes of a read.
+const READ_BYTES: usize = 1 << 20;
 /// Turns of both.
 const TURNS: usize = 5;
 
@@ -52,16 +59,15 @@ type Counts = HashMap<(u64, i64), u64>;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
-    if !anew::run()? {
-        return Ok(());
+    if !anew::is_child() {
+        return parts::run_each(&[], &[&["kafka"]]);
     }
     let events: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(4_000_000);
     let each = (events / u64::from(SLOTS)).next_multiple_of(APPEND);
     let folder = tempfile::tempdir()?;
-    let log = EmbeddedLog::open(&folder.path().join("log"), Arc::new(SystemClock), EmbeddedOptions::default())?;
-    let log = Arc::new(log);
+    let log = log::open(folder.path())?;
     let meter = Meter::start("self")?;
-    let expected = fill(&log, each).await?;
+    let expected = fill(log.as_ref(), each).await?;
     println!("encoded and durable: {}", meter.used(each * u64::from(SLOTS))?);
     let (mut by_time, mut by_cpu) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -77,7 +83,6 @@ async fn main() -> Outcome<()> {
         ratios.sort_by(f64::total_cmp);
         println!("drain and decode alone to all, by {what}: {:.2} (median of {ratios:.2?})", ratios[TURNS / 2]);
     }
-    log.close().await;
     Ok(())
 }
 
@@ -86,12 +91,21 @@ fn cpu(used: &Used) -> f64 {
 }
 
 /// Runs through the log once; what it took, and the counts.
-async fn turn(log: &Arc<EmbeddedLog>, each: u64, query: bool) -> Outcome<(Used, Counts)> {
+async fn turn(log: &Arc<dyn Log>, each: u64, query: bool) -> Outcome<(Used, Counts)> {
     let meter = Meter::start("self")?;
     let mut readers = JoinSet::new();
     for slot in 0..SLOTS {
-        let reader = Reader::new(Arc::clone(log), Slot(slot))?;
-        readers.spawn(reader.run(query.then(Query::new)));
+        let decoder = decoder()?;
+        match log::kafka() {
+            Some(options) if !query => {
+                let bare = BareReader::new(&options, (TOPIC, Slot(slot)))?;
+                readers.spawn_blocking(move || Ok((bare.run(decoder)?, Counts::new())));
+            }
+            _ => {
+                let reader = Reader { log: Arc::clone(log), slot: Slot(slot), decoder };
+                readers.spawn(reader.run(query.then(Query::new)));
+            }
+        }
     }
     let (mut read, mut counts) = (0, Counts::new());
     while let Some(reader) = readers.join_next().await {
@@ -109,27 +123,27 @@ async fn turn(log: &Arc<EmbeddedLog>, each: u64, query: bool) -> Outcome<(Used, 
     Ok((used, counts))
 }
 
+fn decoder() -> Outcome<BatchDecoder> {
+    let mut decoder = BatchDecoder::new(TOPIC)?;
+    decoder.learn(SCHEMA, Some(TOPIC.spec().schema));
+    Ok(decoder)
+}
+
 /// Reads a slot from its start to its end.
 struct Reader {
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
     slot: Slot,
     decoder: BatchDecoder,
 }
 
 impl Reader {
-    fn new(log: Arc<EmbeddedLog>, slot: Slot) -> Outcome<Self> {
-        let mut decoder = BatchDecoder::new(TOPIC)?;
-        decoder.learn(SCHEMA, Some(TOPIC.spec().schema));
-        Ok(Self { log, slot, decoder })
-    }
-
     async fn run(mut self, mut query: Option<Query>) -> Outcome<(u64, Counts)> {
-        let limits = ReadLimits { max_bytes: 1 << 20, wait: Duration::ZERO };
+        let limits = ReadLimits { max_bytes: READ_BYTES, wait: Duration::from_secs(1) };
+        let end = self.log.ends(TOPIC, self.slot).await?.end;
         let (mut from, mut events) = (0, 0);
-        loop {
+        while from < end {
             let records = self.log.read(TOPIC, self.slot, from, limits).await?;
-            let Some(last) = records.last() else { break };
-            from = last.offset + 1;
+            from = records.last().map_or(from, |last| last.offset + 1);
             let values: Vec<&[u8]> = records.iter().map(|record| record.value.as_ref()).collect();
             let decoded = self.decoder.decode(&values)?;
             events += u64::try_from(decoded.batch.num_rows())?;
@@ -179,7 +193,7 @@ fn name(what: &str, number: u64) -> String {
 }
 
 /// Puts the events on the log; what the query must find.
-async fn fill(log: &EmbeddedLog, each: u64) -> Outcome<Counts> {
+async fn fill(log: &dyn Log, each: u64) -> Outcome<Counts> {
     let encoder = Encoder::new(TOPIC, SCHEMA)?;
     let mut expected = Counts::new();
     for slot in 0..SLOTS {

@@ -52,6 +52,14 @@ fn counters(process: &str) -> Outcome<(u64, u64)> {
     Ok(((ticks(11) + ticks(12)) * 10_000, written.parse()?))
 }
 
+impl Used {
+    /// Records a second.
+    #[expect(clippy::cast_precision_loss, reason = "figures for the eye")]
+    pub(crate) fn rate(&self) -> f64 {
+        self.count as f64 / self.seconds
+    }
+}
+
 /// What was used.
 pub(crate) struct Used {
     count: u64,
@@ -72,7 +80,7 @@ impl fmt::Display for Used {
             f,
             "{:.2} s, {:.0} records/s, {:.2} CPU µs and {:.0} bytes written a record, peak memory {} MiB (load {})",
             self.seconds,
-            count / self.seconds,
+            self.rate(),
             self.cpu_micros as f64 / count,
             self.written as f64 / count,
             self.peak_mib,
