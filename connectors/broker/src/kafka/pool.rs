@@ -11,8 +11,10 @@ use castback_schemas::time::{Clock, Micros, SECOND};
 use castback_schemas::topic::{Slot, Topic};
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::KafkaOptions;
+use super::admin::PATIENCE;
 use super::client::Clients;
 use super::fault::Fault;
 use super::reader::Reader;
@@ -29,11 +31,19 @@ pub(super) const EXPIRY: i64 = 10 * SECOND;
 /// A reader, for one who reads at a time.
 type Shared = Arc<Turns<Reader>>;
 
+/// The readers of a slot.
+#[derive(Default)]
+struct SlotReaders {
+    open: Mutex<Vec<Shared>>,
+    /// Held by whoever begins a reader here, or closes some.
+    turn: Arc<Turns<()>>,
+}
+
 /// The readers of every slot.
 pub(super) struct Readers {
     clients: Clients,
     clock: Arc<dyn Clock>,
-    open: PerSlot<Mutex<Vec<Shared>>>,
+    slots: PerSlot<SlotReaders>,
     swept_at: AtomicI64,
     /// How many readers were ever made.
     #[cfg(test)]
@@ -46,7 +56,7 @@ impl Readers {
         Self {
             clients: Clients::new(options),
             clock,
-            open: PerSlot::new(Mutex::default),
+            slots: PerSlot::new(SlotReaders::default),
             swept_at,
             #[cfg(test)]
             made: std::sync::atomic::AtomicUsize::default(),
@@ -56,17 +66,11 @@ impl Readers {
     /// Reads; waits until there are records or the wait is over.
     pub(super) async fn read(
         self: &Arc<Self>,
-        (topic, slot): (Topic, Slot),
+        at: (Topic, Slot),
         from: i64,
         limits: ReadLimits,
     ) -> Result<Vec<Record>, ReadError> {
-        let open = self.open.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
-        let mut reader = if let Some(reader) = find(open, from) {
-            reader
-        } else {
-            let readers = Arc::clone(self);
-            blocking(move || readers.begin((topic, slot), from)).await?
-        };
+        let mut reader = self.reader(at, from).await?;
         reader.used_at = self.clock.now();
         let read = reader.read(from, limits).await;
         match read {
@@ -81,9 +85,31 @@ impl Readers {
         }
     }
 
-    /// A new reader, which stands at `from`; blocks.
+    /// A reader that can read from `from`, at work for the caller. They begin one after the other: a caller who gives up
+    /// leaves one that is only beginning, and whoever comes back finds that one, instead of needing a further client.
+    async fn reader(
+        self: &Arc<Self>,
+        (topic, slot): (Topic, Slot),
+        from: i64,
+    ) -> Result<OwnedMutexGuard<Reader>, ReadError> {
+        let here = self.slots.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
+        if let Some(reader) = find(&here.open, from) {
+            return Ok(reader);
+        }
+        // No longer than the cluster may take to answer whoever has it: if it is away, they are not refused in turn.
+        let turn = timeout(PATIENCE, Arc::clone(&here.turn).lock_owned()).await.map_err(|_| Fault::Silent)?;
+        if let Some(reader) = find(&here.open, from) {
+            return Ok(reader);
+        }
+        let readers = Arc::clone(self);
+        // The turn comes back after the reader: if the caller has gone, it ends when the reader is free for the next.
+        let (reader, _) = blocking(move || Ok((readers.begin((topic, slot), from)?, turn))).await?;
+        Ok(reader)
+    }
+
+    /// A new reader, which stands at `from`; blocks. It is the caller's turn.
     fn begin(&self, (topic, slot): (Topic, Slot), from: i64) -> Result<OwnedMutexGuard<Reader>, ReadError> {
-        let open = self.open.get(topic, slot).ok_or(ReadError::NoSuchSlot)?;
+        let open = &self.slots.get(topic, slot).ok_or(ReadError::NoSuchSlot)?.open;
         // After an error a new reader starts clean, and in the place of the old one.
         drop(take_out(open, Reader::failed));
         drop(make_room(open));
@@ -121,14 +147,18 @@ impl Readers {
     /// Closes the readers that have been idle since `since` or longer, and clients that have none; blocks, some
     /// milliseconds.
     pub(super) fn close_idle_since(&self, since: Micros) {
-        self.open.each(|open| drop(take_out(open, |reader| reader.failed() || reader.used_at <= since)));
+        self.slots.each(|here| {
+            // Whoever begins here meanwhile waits until they have left their client. Nobody is waited for.
+            let _turn = here.turn.try_lock();
+            drop(take_out(&here.open, |reader| reader.failed() || reader.used_at <= since));
+        });
         self.clients.close_unused();
     }
 
     /// How many readers a slot has.
     #[cfg(test)]
     pub(super) fn open(&self, topic: Topic, slot: Slot) -> usize {
-        self.open.get(topic, slot).unwrap().lock().unwrap().len()
+        self.slots.get(topic, slot).unwrap().open.lock().unwrap().len()
     }
 
     /// How many clients they share.

@@ -334,6 +334,21 @@ async fn a_read_that_is_given_up_leaves_its_reader_where_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_given_up_while_its_reader_begins_leaves_that_one_to_the_next() {
+    let log = shared("given_up_early.");
+    log.append(records(&["a"])).await.unwrap();
+    tokio::select! {
+        biased;
+        read = log.read(TOPIC, SLOT, 0, LIMITS) => panic!("{read:?}"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!(values(&read(&log, 0, 1).await), ["a"]);
+    let readers = &log.inner.readers;
+    assert_eq!((readers.made.load(std::sync::atomic::Ordering::Relaxed), readers.clients()), (1, 1));
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_goes_away_is_told_to_all_who_read() {
     let cluster = cluster(SLOTS);
     let log = Arc::new(open(&cluster));
