@@ -4,7 +4,8 @@
 //! reader has delivered last; elsewhere a new one begins. Two groups that read one slot get a reader each, or take
 //! turns.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+#[cfg(test)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use castback_schemas::time::{Clock, Micros, SECOND};
@@ -44,22 +45,23 @@ pub(super) struct Readers {
     clients: Clients,
     clock: Arc<dyn Clock>,
     slots: PerSlot<SlotReaders>,
-    swept_at: AtomicI64,
+    /// When idle readers were last looked for; held while they are.
+    swept_at: Arc<Turns<Micros>>,
     /// How many readers were ever made.
     #[cfg(test)]
-    pub(super) made: std::sync::atomic::AtomicUsize,
+    pub(super) made: AtomicUsize,
 }
 
 impl Readers {
     pub(super) fn new(options: Arc<KafkaOptions>, clock: Arc<dyn Clock>) -> Self {
-        let swept_at = AtomicI64::new(clock.now().0);
+        let swept_at = Arc::new(Turns::new(clock.now()));
         Self {
             clients: Clients::new(options),
             clock,
             slots: PerSlot::new(SlotReaders::default),
             swept_at,
             #[cfg(test)]
-            made: std::sync::atomic::AtomicUsize::default(),
+            made: AtomicUsize::default(),
         }
     }
 
@@ -77,7 +79,7 @@ impl Readers {
             Ok(records) => {
                 reader.used_at = self.clock.now();
                 drop(reader);
-                self.sweep().await?;
+                self.sweep();
                 Ok(records)
             }
             Err(fault) if fault.is_lost() => blocking(move || Err(explain(&reader, from, fault))).await,
@@ -128,20 +130,19 @@ impl Readers {
         Ok(at_work)
     }
 
-    async fn sweep(self: &Arc<Self>) -> Result<(), ReadError> {
+    /// Has idle readers closed if it is time, one sweep at a time; no read waits for it.
+    fn sweep(self: &Arc<Self>) {
         let now = self.clock.now();
-        let before = self.swept_at.load(Ordering::Relaxed);
-        let due = now.0 >= before.saturating_add(EXPIRY);
-        let relaxed = Ordering::Relaxed;
-        if due && self.swept_at.compare_exchange(before, now.0, relaxed, relaxed).is_ok() {
-            let readers = Arc::clone(self);
-            let close = move || {
-                readers.close_idle_since(now.plus(-EXPIRY));
-                Ok(())
-            };
-            blocking(close).await?;
+        let Ok(mut swept_at) = Arc::clone(&self.swept_at).try_lock_owned() else { return };
+        if now < swept_at.plus(EXPIRY) {
+            return;
         }
-        Ok(())
+        *swept_at = now;
+        let readers = Arc::clone(self);
+        spawn_blocking(move || {
+            readers.close_idle_since(now.plus(-EXPIRY));
+            drop(swept_at);
+        });
     }
 
     /// Closes the readers that have been idle since `since` or longer, and clients that have none; blocks, some
@@ -153,6 +154,18 @@ impl Readers {
             drop(take_out(&here.open, |reader| reader.failed() || reader.used_at <= since));
         });
         self.clients.close_unused();
+    }
+
+    /// Returns once no sweep is under way.
+    #[cfg(test)]
+    pub(super) async fn swept(&self) {
+        drop(self.swept_at.lock().await);
+    }
+
+    /// Keeps everybody away from the readers of a slot.
+    #[cfg(test)]
+    pub(super) fn hold(&self, topic: Topic, slot: Slot) -> std::sync::MutexGuard<'_, Vec<Shared>> {
+        self.slots.get(topic, slot).unwrap().open.lock().unwrap()
     }
 
     /// How many readers a slot has.

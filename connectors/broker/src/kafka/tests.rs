@@ -229,14 +229,24 @@ async fn a_topic_of_another_shape_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_nobody_asks_are_closed_and_made_again_when_needed() {
     let clock = Arc::new(ManualClock::default());
-    let log = KafkaLog::new(topics("idle."), clock.clone()).unwrap();
+    let log = Arc::new(KafkaLog::new(topics("idle."), clock.clone()).unwrap());
     log.append(records(&["a", "b"])).await.unwrap();
     let open = |slot: Slot| log.inner.readers.open(TOPIC, slot);
     read(&log, 0, 1).await;
     assert_eq!(open(SLOT), 1);
     clock.advance(MINUTE);
-    let other = ReadLimits { wait: Duration::ZERO, ..LIMITS };
-    assert_eq!(log.read(TOPIC, Slot(0), 0, other).await.unwrap(), []);
+    // However long it takes to close them, whoever reads does not wait for it.
+    let (at_work, runtime) = (Arc::clone(&log), tokio::runtime::Handle::current());
+    let read_meanwhile = move || {
+        let held = at_work.inner.readers.hold(TOPIC, SLOT);
+        let other = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+        let read = async { tokio::time::timeout(LIMITS.wait, at_work.read(TOPIC, Slot(0), 0, other)).await };
+        let read = runtime.block_on(read);
+        drop(held);
+        read
+    };
+    assert_eq!(tokio::task::spawn_blocking(read_meanwhile).await.unwrap().unwrap().unwrap(), []);
+    log.inner.readers.swept().await;
     assert_eq!((open(SLOT), open(Slot(0))), (0, 1));
     assert_eq!(values(&read(&log, 0, 2).await), ["a", "b"]);
     log.close().await;
@@ -295,6 +305,7 @@ async fn one_client_reads_all_slots_and_one_of_them_anew_while_the_others_go_on(
         for slot in Slot::all().filter(|slot| *slot != SLOT) {
             log.read(TOPIC, slot, 300, in_use).await.unwrap();
         }
+        readers.swept().await;
     }
     assert_eq!((readers.open(TOPIC, SLOT), readers.open(TOPIC, Slot(0))), (0, 1));
     find_in_all(&log, |slot| if slot == SLOT { 120 } else { 300 }, 600).await;
