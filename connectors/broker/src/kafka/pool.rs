@@ -26,8 +26,12 @@ use crate::per_slot::PerSlot;
 /// makes room.
 const MOST: usize = 4;
 /// A reader that nobody asked for this long, 10 s, is closed: its slot is read elsewhere by now. Its queue holds up to
-/// 4 MiB, beside what it has delivered last, and may hold back the answers of brokers in which they came.
+/// 4 MiB and an answer's worth, beside what it has delivered last. A record that came uncompressed, as a lone small one
+/// does, also keeps the whole answer of a broker in which it came, 4 MiB at most: all together no more than the client
+/// has fetched in this time.
 pub(super) const EXPIRY: i64 = 10 * SECOND;
+/// Between two looks for such readers, 1 s: a look costs nothing, and what they hold may be much.
+const SWEEP: i64 = SECOND;
 
 /// A reader, for one who reads at a time.
 type Shared = Arc<Turns<Reader>>;
@@ -134,7 +138,7 @@ impl Readers {
     fn sweep(self: &Arc<Self>) {
         let now = self.clock.now();
         let Ok(mut swept_at) = Arc::clone(&self.swept_at).try_lock_owned() else { return };
-        if now < swept_at.plus(EXPIRY) {
+        if now < swept_at.plus(SWEEP) {
             return;
         }
         *swept_at = now;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{AppendError, KafkaLog, KafkaOptions, Log, NewRecord, ReadError, ReadLimits, Record};
 use bytes::Bytes;
 use castback_schemas::id::AccountId;
-use castback_schemas::time::{MINUTE, ManualClock, SystemClock};
+use castback_schemas::time::{ManualClock, SystemClock};
 use castback_schemas::topic::{SLOTS, Slot, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -232,15 +232,19 @@ async fn readers_that_nobody_asks_are_closed_and_made_again_when_needed() {
     let log = Arc::new(KafkaLog::new(topics("idle."), clock.clone()).unwrap());
     log.append(records(&["a", "b"])).await.unwrap();
     let open = |slot: Slot| log.inner.readers.open(TOPIC, slot);
+    clock.advance(EXPIRY / 2);
     read(&log, 0, 1).await;
+    clock.advance(EXPIRY / 2);
+    let nothing = ReadLimits { wait: Duration::ZERO, ..LIMITS };
+    assert_eq!(log.read(TOPIC, Slot(0), 0, nothing).await.unwrap(), []);
+    log.inner.readers.swept().await;
     assert_eq!(open(SLOT), 1);
-    clock.advance(MINUTE);
+    clock.advance(EXPIRY / 2);
     // However long it takes to close them, whoever reads does not wait for it.
     let (at_work, runtime) = (Arc::clone(&log), tokio::runtime::Handle::current());
     let read_meanwhile = move || {
         let held = at_work.inner.readers.hold(TOPIC, SLOT);
-        let other = ReadLimits { wait: Duration::ZERO, ..LIMITS };
-        let read = async { tokio::time::timeout(LIMITS.wait, at_work.read(TOPIC, Slot(0), 0, other)).await };
+        let read = async { tokio::time::timeout(LIMITS.wait, at_work.read(TOPIC, Slot(0), 0, nothing)).await };
         let read = runtime.block_on(read);
         drop(held);
         read
