@@ -86,11 +86,13 @@ impl Reader {
         let begun = Instant::now();
         loop {
             self.drain(records, max_bytes)?;
-            if !records.is_empty() {
-                return Ok(());
-            }
+            // Looked at after the queue and before anything of it is handed out: if a record has gone astray, those
+            // drained may lie behind it, and it would never be missed. The next reader fetches them again.
             if self.trouble.has_changed().unwrap_or(true) {
                 return Err(self.heard());
+            }
+            if !records.is_empty() {
+                return Ok(());
             }
             // At the end as long as the caller wants; else until the cluster must have answered.
             let until = begun + if self.at_end { wait } else { PATIENCE };
@@ -165,4 +167,43 @@ fn account(message: &BorrowedMessage<'_>) -> Option<AccountId> {
     let headers = message.headers()?;
     let header = headers.iter().find(|header| header.key == ACCOUNT_HEADER)?;
     std::str::from_utf8(header.value?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use castback_schemas::time::SystemClock;
+    use castback_schemas::topic::{Slot, Topic};
+    use tokio::task::spawn_blocking;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::kafka::client::Clients;
+    use crate::kafka::mock::topics;
+    use crate::{KafkaLog, Log as _, NewRecord};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_fetched_is_not_handed_out_after_a_trouble_that_may_concern_it() {
+        let (options, topic, slot) = (topics("trouble."), Topic::Conversions, Slot(9));
+        let log = KafkaLog::new(options.clone(), Arc::new(SystemClock)).unwrap();
+        let account = AccountId::from_uuid(Uuid::from_bytes([7; 16]));
+        let bytes = Bytes::from_static(b"x");
+        let record = NewRecord { topic, slot, account, key: bytes.clone(), value: bytes };
+        log.append(vec![record.clone(), record]).await.unwrap();
+        let begin = move || {
+            let place = Clients::new(Arc::new(options)).place(topic, slot)?;
+            place.ends()?;
+            Reader::new(place, 0, Micros(0))
+        };
+        let mut reader = spawn_blocking(begin).await.unwrap().unwrap();
+        let (tell, trouble) = watch::channel(None);
+        reader.trouble = trouble;
+        let one = ReadLimits { max_bytes: 1, wait: Duration::from_secs(30) };
+        // The other one is fetched by then, too.
+        assert_eq!(reader.read(0, one).await.unwrap().len(), 1);
+        tell.send_replace(Some(Arc::new(Fault::Astray)));
+        let told = reader.read(1, one).await.unwrap_err();
+        assert!(matches!(&told, Fault::Shared(fault) if matches!(**fault, Fault::Astray)), "{told:?}");
+        assert!(reader.failed() && !reader.serves(1));
+        log.close().await;
+    }
 }
