@@ -10,7 +10,7 @@ mod admin;
 mod client;
 mod ends;
 mod fault;
-mod kept;
+mod handed_out;
 mod listener;
 #[cfg(test)]
 pub(crate) mod mock;

@@ -1,7 +1,7 @@
 //! The readers of every slot, each where it stopped.
 //!
 //! Reading in sequence finds the reader that stands there, its queue filled ahead, and so does reading again what a
-//! reader has delivered last; elsewhere a new one begins. Two groups that read one slot get a reader each, or take
+//! reader has handed out last; elsewhere a new one begins. Two groups that read one slot get a reader each, or take
 //! turns.
 
 #[cfg(test)]
@@ -22,13 +22,13 @@ use super::reader::Reader;
 use crate::log::{ReadError, ReadLimits, Record};
 use crate::per_slot::PerSlot;
 
-/// Readers kept for a slot: one for each group that reads it, and one to spare. For a further one, the one longest idle
+/// Readers open for a slot: one for each group that reads it, and one to spare. For a further one, the one longest idle
 /// makes room.
 const MOST: usize = 4;
 /// A reader that nobody asked for this long, 10 s, is closed: its slot is read elsewhere by now. Its queue holds up to
-/// 4 MiB and an answer's worth, beside what it has delivered last. A record that came uncompressed, as a lone small one
-/// does, also keeps the whole answer of a broker in which it came, 4 MiB at most: all together no more than the client
-/// has fetched in this time.
+/// 4 MiB and an answer's worth, beside what it has handed out last. A record that came uncompressed, as a lone small
+/// one does, also holds the whole answer of a broker in which it came, 4 MiB at most: all together no more than the
+/// client has fetched in this time.
 pub(super) const EXPIRY: i64 = 10 * SECOND;
 /// Between two looks for such readers, 1 s: a look costs nothing, and what they hold may be much.
 const SWEEP: i64 = SECOND;

@@ -18,7 +18,7 @@ use super::ACCOUNT_HEADER;
 use super::admin::PATIENCE;
 use super::client::{Place, Queue, Trouble};
 use super::fault::Fault;
-use super::kept::{Kept, size};
+use super::handed_out::{HandedOut, size};
 use crate::log::{Ends, ReadLimits, Record};
 
 /// A reader of one slot.
@@ -27,14 +27,14 @@ pub(super) struct Reader {
     /// Says that the queue, which was empty, has something.
     more: Arc<Notify>,
     trouble: watch::Receiver<Trouble>,
-    /// The offset it will deliver next.
+    /// The offset it will hand out next.
     next: i64,
     /// Whether it has seen the end of the slot, and nothing since.
     at_end: bool,
     /// Whether it can't go on.
     failed: bool,
-    /// What it has delivered last.
-    kept: Kept,
+    /// What it has handed out last.
+    handed_out: HandedOut,
     /// When somebody last read here.
     pub(super) used_at: Micros,
     place: Place,
@@ -46,8 +46,8 @@ impl Reader {
         let (more, trouble) = (Arc::new(Notify::new()), place.trouble());
         let tell = Arc::clone(&more);
         let queue = place.begin(from, move || tell.notify_one())?;
-        let kept = Kept::at(from);
-        Ok(Self { queue, more, trouble, next: from, at_end: false, failed: false, kept, used_at: now, place })
+        let handed_out = HandedOut::at(from);
+        Ok(Self { queue, more, trouble, next: from, at_end: false, failed: false, handed_out, used_at: now, place })
     }
 
     /// Whether it can't go on.
@@ -55,9 +55,9 @@ impl Reader {
         self.failed
     }
 
-    /// Whether it can read from `from`: where it stands, or somewhere in what it has delivered last.
+    /// Whether it can read from `from`: where it stands, or somewhere in what it has handed out last.
     pub(super) fn serves(&self, from: i64) -> bool {
-        !self.failed && (self.kept.from()..=self.next).contains(&from)
+        !self.failed && (self.handed_out.from()..=self.next).contains(&from)
     }
 
     /// What its slot holds; blocks.
@@ -68,16 +68,16 @@ impl Reader {
     /// Reads from `from`, which it serves. Whoever gives this up loses nothing: what is taken from the queue is
     /// returned without waiting.
     pub(super) async fn read(&mut self, from: i64, limits: ReadLimits) -> Result<Vec<Record>, Fault> {
-        self.kept.forget_before(from);
+        self.handed_out.forget_before(from);
         let max_bytes = limits.max_bytes.max(1);
-        let (mut records, bytes) = self.kept.first(max_bytes);
+        let (mut records, bytes) = self.handed_out.first(max_bytes);
         let again = records.len();
         if bytes < max_bytes {
             let filled = self.fill(&mut records, max_bytes - bytes, limits.wait).await;
             self.failed |= filled.is_err();
             filled?;
         }
-        self.kept.add(&records[again..], self.next);
+        self.handed_out.add(&records[again..], self.next);
         Ok(records)
     }
 

@@ -188,7 +188,7 @@ async fn whoever_only_looks_or_takes_less_needs_no_other_reader() {
     }
     let readers = &log.inner.readers;
     assert_eq!(readers.made.load(std::sync::atomic::Ordering::Relaxed), 1);
-    // What was delivered before the last read is gone from here, and read from the log.
+    // What was handed out before the last read is gone from here, and read from the log.
     assert_eq!(values(&read(&log, 0, 1).await)[0], "a");
     assert_eq!(readers.made.load(std::sync::atomic::Ordering::Relaxed), 2);
     log.close().await;

@@ -5,18 +5,18 @@ use std::collections::VecDeque;
 
 use crate::log::Record;
 
-/// Bytes kept of a slot's reader: what the pipeline reads at once, with the record that reaches it. Of more, nothing is.
+/// Bytes of it that stay: what the pipeline reads at once, with the record that reaches it. Of more, nothing does.
 const MAX_BYTES: usize = 2 << 20;
 
 /// All records of a slot from a position on, up to where its reader stands.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct HandedOut {
     from: i64,
     records: VecDeque<Record>,
     bytes: usize,
 }
 
-impl Kept {
+impl HandedOut {
     /// Nothing yet, at `from`.
     pub(super) fn at(from: i64) -> Self {
         Self { from, ..Self::default() }
@@ -82,24 +82,24 @@ mod tests {
 
     #[test]
     fn what_was_read_is_there_again_from_any_place_in_it() {
-        let mut kept = Kept::at(3);
+        let mut handed_out = HandedOut::at(3);
         // The log has no record 4.
-        kept.add(&[record(3, 10), record(5, 10), record(6, 10)], 7);
-        let (records, bytes) = kept.first(11);
+        handed_out.add(&[record(3, 10), record(5, 10), record(6, 10)], 7);
+        let (records, bytes) = handed_out.first(11);
         assert_eq!((offsets(&records), bytes), (vec![3, 5], 20));
-        kept.forget_before(4);
-        let (records, bytes) = kept.first(usize::MAX);
-        assert_eq!((kept.from(), offsets(&records), bytes), (4, vec![5, 6], 20));
-        kept.forget_before(7);
-        assert_eq!((kept.from(), kept.first(1)), (7, (Vec::new(), 0)));
+        handed_out.forget_before(4);
+        let (records, bytes) = handed_out.first(usize::MAX);
+        assert_eq!((handed_out.from(), offsets(&records), bytes), (4, vec![5, 6], 20));
+        handed_out.forget_before(7);
+        assert_eq!((handed_out.from(), handed_out.first(1)), (7, (Vec::new(), 0)));
     }
 
     #[test]
-    fn too_much_is_not_kept() {
-        let mut kept = Kept::at(0);
-        kept.add(&[record(0, MAX_BYTES)], 1);
-        assert_eq!((kept.from(), kept.first(1).0.len()), (0, 1));
-        kept.add(&[record(1, 1)], 2);
-        assert_eq!((kept.from(), kept.first(1).0.len()), (2, 0));
+    fn of_too_much_nothing_stays() {
+        let mut handed_out = HandedOut::at(0);
+        handed_out.add(&[record(0, MAX_BYTES)], 1);
+        assert_eq!((handed_out.from(), handed_out.first(1).0.len()), (0, 1));
+        handed_out.add(&[record(1, 1)], 2);
+        assert_eq!((handed_out.from(), handed_out.first(1).0.len()), (2, 0));
     }
 }
