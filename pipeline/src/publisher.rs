@@ -62,6 +62,12 @@ impl HeldUnits {
         self.lock().values().map(Arc::clone).collect()
     }
 
+    /// Every unit that is still ours: one that was lost stays here until its task has noticed, be it for a long step.
+    #[must_use]
+    pub fn live(&self) -> Vec<Arc<HeldUnit>> {
+        self.lock().values().filter(|unit| !unit.is_fenced()).map(Arc::clone).collect()
+    }
+
     /// One unit.
     #[must_use]
     pub fn get(&self, unit: Unit) -> Option<Arc<HeldUnit>> {
@@ -151,7 +157,7 @@ impl Publisher {
     /// Commits what every unit has said. Rows that can't be encoded are a fault of the program;
     /// their units are lost and fold again.
     pub async fn commit(&self, stop: &CancellationToken) {
-        let units = self.units.all().into_iter().filter(|unit| !unit.is_fenced());
+        let units = self.units.live().into_iter();
         let mut taken: Vec<(Arc<HeldUnit>, Pending)> =
             units.filter_map(|unit| unit.take().map(|pending| (unit, pending))).collect();
         if taken.is_empty() {

@@ -290,9 +290,7 @@ impl Inner {
     }
 
     async fn renew(&self) -> Result<(), CatalogueError> {
-        let mut held = self.units.all();
-        // A fenced one is on its way out.
-        held.retain(|unit| !unit.is_fenced());
+        let held = self.units.live();
         let leases: Vec<_> = held.iter().map(|unit| (unit.unit, unit.epoch)).collect();
         let kept = self.shared.catalogue.renew(&leases).await?;
         for lost in held.iter().filter(|unit| !kept.contains(&unit.unit)) {
@@ -309,7 +307,7 @@ impl Inner {
         let processes = if exclusive { 1 } else { self.shared.catalogue.attend(&self.owner, ATTENDANCE).await? };
         let share = all.div_ceil(processes);
         self.give_up_beyond(share).await?;
-        let mine = self.units.all().len();
+        let mine = self.units.live().len();
         if mine >= share {
             return Ok(());
         }
@@ -327,8 +325,7 @@ impl Inner {
 
     /// What these units have not committed was never seen: their next owners say it again.
     async fn give_up_beyond(&self, share: usize) -> Result<(), CatalogueError> {
-        let mut held = self.units.all();
-        held.retain(|unit| !unit.is_fenced());
+        let mut held = self.units.live();
         // The groups of a slot stay together, since they read the same records.
         held.sort_by_key(|unit| (unit.unit.slot, unit.unit.group));
         let surplus: Vec<_> = held.into_iter().skip(share).collect();
@@ -345,7 +342,7 @@ impl Inner {
 
     /// Units of this process whose task gave up hold a lease still: released, they can be taken.
     async fn retake(&self) -> Result<Vec<Held>, CatalogueError> {
-        let held: BTreeSet<Unit> = self.units.all().iter().map(|unit| unit.unit).collect();
+        let held: BTreeSet<Unit> = self.units.live().iter().map(|unit| unit.unit).collect();
         let all = self.shared.catalogue.units().await?;
         let lost: Vec<_> = all.iter().filter(|s| !held.contains(&s.unit)).map(|s| (s.unit, s.epoch)).collect();
         self.shared.catalogue.release(&lost).await?;

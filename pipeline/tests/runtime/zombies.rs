@@ -50,6 +50,7 @@ impl Log for Gate {
 on_every_database! {
     a_process_that_wakes_up_after_another_took_its_work_changes_nothing
     a_commit_under_an_old_epoch_is_refused_and_its_neighbour_is_not
+    a_unit_that_was_lost_is_taken_again_before_its_task_has_noticed
 }
 
 fn a_process_that_wakes_up_after_another_took_its_work_changes_nothing(house: &House) {
@@ -132,4 +133,31 @@ fn a_commit_under_an_old_epoch_is_refused_and_its_neighbour_is_not(house: &House
     let now = house.wait(house.catalogue.units()).unwrap();
     let position = |unit| now.iter().find(|s| s.unit == unit).unwrap().positions.0.get("conversions").copied();
     assert_eq!([position(units[0]), position(units[1])], [None, Some(7)]);
+}
+
+fn a_unit_that_was_lost_is_taken_again_before_its_task_has_noticed(house: &House) {
+    let sender = house.sender("ada");
+    let encoder = house.encoder(Topic::ListenerRequests);
+    let (gate, open) = watch::channel(true);
+    let process = house.process_on(2, false, Arc::new(Gate { log: house.log.clone(), open }));
+    let has_all = || {
+        let units = house.wait(house.catalogue.units()).unwrap();
+        units.iter().all(|unit| unit.owner.as_deref() == Some("process 2"))
+    };
+    house.until("it holds all units", has_all);
+    gate.send(false).unwrap();
+    house.append(vec![sender.record(&encoder, &sender.request("a", 1, NOON))]);
+    // Whoever waits at the gate watches it, beside the log itself.
+    house.until("a task is held up", || gate.receiver_count() > 1);
+    house.wait(async {
+        let taken = house.catalogue.take_all("somebody else").await.unwrap();
+        let taken: Vec<_> = taken.iter().map(|held| (held.unit, held.epoch)).collect();
+        house.catalogue.release(&taken).await.unwrap();
+    });
+    house.until("it holds all units again", has_all);
+    gate.send(true).unwrap();
+    house.until("it goes on", || house.is_caught_up());
+    let verdicts = house.balanced(Topic::ListenerRequests, Table::Requests);
+    assert_eq!(verdicts, [("counted".to_owned(), 1)].into());
+    process.stop();
 }
