@@ -28,7 +28,7 @@ mod tests;
 use castback_schemas::Micros;
 use castback_schemas::time::DAY;
 
-pub use ads::{MAX_NAMED, NamedBefore, NamedBytes};
+pub use ads::{MAX_NAMED, NamedBefore, NamedBytes, PlacementIds};
 pub use carry::{Carry, InvalidCarry, MAX_PENDING, MAX_PIECES, Open, Rolling};
 pub use need::{CONTENT_SECONDS, EpisodeFacts, Need, need_of};
 pub use touch::Touch;

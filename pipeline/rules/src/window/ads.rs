@@ -1,8 +1,11 @@
 //! Ads that requests named before midnight, for downloads that go on after it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use castback_schemas::Micros;
 use castback_schemas::time::DAY;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::carry::{Carry, Rolling};
 use super::touch::Touch;
@@ -16,7 +19,8 @@ pub const MAX_NAMED: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct NamedBytes {
     /// The placement's id.
-    pub placement: Box<str>,
+    #[serde(deserialize_with = "shared")]
+    pub placement: Arc<str>,
     /// First byte.
     pub from: u64,
     /// Byte after the last.
@@ -31,11 +35,15 @@ impl NamedBytes {
     }
 }
 
+fn shared<'de, D: Deserializer<'de>>(text: D) -> Result<Arc<str>, D::Error> {
+    Box::<str>::deserialize(text).map(Arc::from)
+}
+
 /// An ad that a request named before midnight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedBefore {
-    /// The rolling window of which the request's bytes reach over.
-    pub window: Window,
+    /// The rolling windows of which the request's bytes reach over, in the order of [`Window::ALL`].
+    pub windows: [bool; 3],
     /// When the newest request was that named it.
     pub at: Micros,
     /// No request named it before the download was complete: until then the ad was where its placement says.
@@ -44,13 +52,54 @@ pub struct NamedBefore {
     pub bytes: NamedBytes,
 }
 
+/// Ids of placements that many carries name, each held once.
+#[derive(Debug, Default)]
+pub struct PlacementIds(HashSet<Arc<str>>);
+
+impl PlacementIds {
+    /// Lets a carry name its ads by the ids that carries before it hold, and hold no room to spare.
+    pub fn intern(&mut self, carry: &mut Carry) {
+        for ad in &mut carry.named {
+            if let Some(known) = self.0.get(&ad.bytes.placement) {
+                ad.bytes.placement = Arc::clone(known);
+            } else {
+                self.0.insert(Arc::clone(&ad.bytes.placement));
+            }
+        }
+        carry.named.shrink_to_fit();
+    }
+}
+
 impl Carry {
+    /// What requests named whose bytes reach over in `window`, the newest first.
+    pub(super) fn named_in(&self, window: Window) -> impl Iterator<Item = &NamedBefore> {
+        self.named.iter().filter(move |ad| ad.windows[window as usize])
+    }
+
+    /// Adds what requests of a further window named, the newest first. What is the same in the other window is
+    /// held once, as long as each keeps its order.
+    pub(super) fn add_named(&mut self, named: Vec<NamedBefore>) {
+        let mut next = 0;
+        for ad in named {
+            let same = |known: &NamedBefore| (known.at, known.late, &known.bytes) == (ad.at, ad.late, &ad.bytes);
+            if let Some(skipped) = self.named.iter().skip(next).position(same) {
+                next += skipped;
+                for (known, window) in self.named[next].windows.iter_mut().zip(ad.windows) {
+                    *known |= window;
+                }
+            } else {
+                self.named.insert(next, ad);
+            }
+            next += 1;
+        }
+    }
+
     /// What requests of `window`'s open download named; or, if `since` is given, what those younger than that did
     /// which waited for a download.
     pub(crate) fn named(&self, window: Window, since: Option<Micros>) -> impl Iterator<Item = &NamedBefore> {
         let waiting = matches!(self.rolling(window), Rolling::Pending(_));
         let reaches = move |ad: &NamedBefore| since.map_or(!waiting, |since| waiting && ad.at > since);
-        self.named.iter().filter(move |ad| ad.window == window && reaches(ad))
+        self.named_in(window).filter(move |ad| reaches(ad))
     }
 
     /// Notes what the requests named whose bytes it holds, from what the day `before` left and from the day's own.
@@ -61,16 +110,17 @@ impl Carry {
         named: impl Fn(&Touch) -> Vec<NamedBytes>,
     ) {
         for window in [Window::FirstTouch, Window::LastTouch] {
+            let windows = Window::ALL.map(|of| of == window);
             let of = |touch: &Touch, late: bool| {
                 let at = touch.at;
-                named(touch).into_iter().map(move |bytes| NamedBefore { window, at, late, bytes })
+                named(touch).into_iter().map(move |bytes| NamedBefore { windows, at, late, bytes })
             };
             let open = match self.rolling(window) {
                 Rolling::Open(open) => open.row,
                 Rolling::Pending(waiting) => {
                     // Of what is forgotten here nothing was delivered.
                     let (newest, _) = newest(waiting.iter().rev().flat_map(|touch| of(touch, false)));
-                    self.named.extend(newest);
+                    self.add_named(newest);
                     continue;
                 }
             };
@@ -83,8 +133,9 @@ impl Carry {
             let day = touches.iter().zip(outcomes).rev();
             let own = day.filter_map(|(touch, outcome)| late(outcome, touch).map(|late| of(touch, late))).flatten();
             let since = touches.iter().find(|touch| touch.row == open).map(|touch| touch.at.plus(-DAY));
-            let (newest, all) = newest(own.chain(before.named(window, since).cloned()));
-            self.named.extend(newest);
+            let earlier = before.named(window, since).map(|ad| NamedBefore { windows, ..ad.clone() });
+            let (newest, all) = newest(own.chain(earlier));
+            self.add_named(newest);
             self.forgotten |= !all || since.is_none() && before.forgotten;
         }
     }
@@ -136,7 +187,7 @@ mod tests {
     fn what_a_download_or_a_waiting_request_named_reaches_over_midnight() {
         let of_row = |touch: &Touch| vec![ad(touch.row), ad(9)];
         let told = |carry: &Carry, window: Window| -> Vec<_> {
-            carry.named.iter().filter(|ad| ad.window == window).map(|ad| (ad.bytes.from, ad.late)).collect()
+            carry.named_in(window).map(|ad| (ad.bytes.from, ad.late)).collect()
         };
         // The first is too little, the second completes, the third is inside; the fourth moved nothing.
         let download = [touch(20, 1, 50), touch(21, 2, 60), touch(22, 3, 10), touch(23, 4, 0)];
@@ -144,6 +195,7 @@ mod tests {
         for window in [Window::FirstTouch, Window::LastTouch] {
             assert_eq!(told(&carry, window), [(4, true), (9, false), (3, true), (2, false), (1, false)]);
         }
+        assert_eq!(carry.named.len(), 5, "once for both windows");
         assert!(!carry.forgotten);
         let carry = left(&download[..1], of_row);
         assert_eq!(told(&carry, Window::FirstTouch), [(1, false), (9, false)]);
@@ -162,6 +214,52 @@ mod tests {
         assert_eq!((first.len(), first[0]), (MAX_NAMED, 190));
         assert!(first.iter().all(|from| *from >= 130));
         assert!(!left(&touches[..6], ten).forgotten);
+    }
+
+    #[test]
+    fn each_window_keeps_its_order_of_ads_that_are_held_once() {
+        let of = |window: Window, numbers: &[u64]| -> Vec<NamedBefore> {
+            let windows = Window::ALL.map(|of| of == window);
+            numbers.iter().map(|n| NamedBefore { windows, at: Micros(3), late: false, bytes: ad(*n) }).collect()
+        };
+        let in_order =
+            |carry: &Carry, window: Window| -> Vec<u64> { carry.named_in(window).map(|ad| ad.bytes.from).collect() };
+        let mut carry = Carry::default();
+        carry.add_named(of(Window::FirstTouch, &[1, 2, 3]));
+        carry.add_named(of(Window::LastTouch, &[4, 2, 1, 3]));
+        assert_eq!(in_order(&carry, Window::FirstTouch), [1, 2, 3]);
+        assert_eq!(in_order(&carry, Window::LastTouch), [4, 2, 1, 3]);
+        assert_eq!(carry.named.len(), 5, "the first ad stands before the second in one, behind it in the other");
+        assert_eq!(Carry::from_bytes(&carry.to_bytes()), Ok(carry));
+    }
+
+    #[test]
+    fn carries_that_name_the_same_ads_hold_little_each() {
+        let mut ids = PlacementIds::default();
+        let mut of_row = |row: u64| {
+            let mut carry = left(&[touch(20, row, 100)], |_| vec![ad(3), ad(300)]);
+            ids.intern(&mut carry);
+            carry
+        };
+        let (one, other) = (of_row(1), of_row(2));
+        assert_eq!([one.named.len(), other.named.len()], [2, 2]);
+        for (one, other) in one.named.iter().zip(&other.named) {
+            assert!(Arc::ptr_eq(&one.bytes.placement, &other.bytes.placement));
+        }
+        assert!(size_of::<NamedBefore>() <= 48);
+    }
+
+    #[test]
+    fn ads_that_both_windows_know_are_written_for_each() {
+        let open: &[u8] = &[0, 6, 7, 0, 60, 100, 1, 0, 100];
+        let parts: [&[u8]; 8] = [&[3], open, open, &[0, 2], &[0, 6, 3, 13, 4], b"ad-3", &[2, 6, 3, 13, 4], b"ad-3"];
+        let bytes = parts.concat();
+        let carry = Carry::from_bytes(&bytes).unwrap();
+        assert_eq!(
+            carry.named,
+            [NamedBefore { windows: [false, true, true], at: Micros(3), late: false, bytes: ad(3) }]
+        );
+        assert_eq!(carry.to_bytes(), bytes);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Carry {
     pub first_touch: Rolling,
     /// The `last_touch_24h` window.
     pub last_touch: Rolling,
-    /// What the requests of these named, by window, the newest first.
+    /// What the requests of these named, the newest first in each window.
     pub named: Vec<NamedBefore>,
     /// Requests of an open download may have named further ads: whatever ad lies in its bytes is taken for
     /// delivered. Rather one too few than one twice.
@@ -111,7 +111,7 @@ impl Carry {
     }
 
     /// A compact encoding (variable-length integers): about 50 bytes for an ordinary download, and 20 with the
-    /// placement's id for each ad named in it; none for nothing.
+    /// placement's id for each ad named in it, by window; none for nothing.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         if self.is_empty() {
@@ -121,9 +121,11 @@ impl Carry {
         write_rolling(&self.first_touch, &mut out);
         write_rolling(&self.last_touch, &mut out);
         write(u64::from(self.forgotten), &mut out);
-        write(self.named.len() as u64, &mut out);
-        for ad in &self.named {
-            write_ad(ad, &mut out);
+        let of = |window: Window| self.named_in(window).map(move |ad| (window, ad));
+        let ads: Vec<(Window, &NamedBefore)> = of(Window::FirstTouch).chain(of(Window::LastTouch)).collect();
+        write(ads.len() as u64, &mut out);
+        for (window, ad) in ads {
+            write_ad(window, ad, &mut out);
         }
         out
     }
@@ -142,7 +144,11 @@ impl Carry {
         if format == FORMAT {
             carry.forgotten = read(&mut input)? != 0;
             let count = read(&mut input)?;
-            carry.named = (0..count).map(|_| read_ad(&mut input)).collect::<Result<_, _>>()?;
+            let ads = (0..count).map(|_| read_ad(&mut input)).collect::<Result<Vec<_>, _>>()?;
+            let is_first = |ad: &NamedBefore| ad.windows[Window::FirstTouch as usize];
+            let (first, last): (Vec<_>, Vec<_>) = ads.into_iter().partition(is_first);
+            carry.add_named(first);
+            carry.add_named(last);
         }
         if input.is_empty() { Ok(carry) } else { Err(InvalidCarry) }
     }
@@ -216,8 +222,8 @@ fn read_touch(input: &mut &[u8]) -> Result<Touch, InvalidCarry> {
 }
 
 /// 1 for a late ad, 2 for the `last_touch_24h` window, then the rest.
-fn write_ad(ad: &NamedBefore, out: &mut Vec<u8>) {
-    write(u64::from(ad.late) | (u64::from(ad.window == Window::LastTouch) << 1), out);
+fn write_ad(window: Window, ad: &NamedBefore, out: &mut Vec<u8>) {
+    write(u64::from(ad.late) | (u64::from(window == Window::LastTouch) << 1), out);
     write_signed(ad.at.0, out);
     write(ad.bytes.from, out);
     write(ad.bytes.to, out);
@@ -233,7 +239,8 @@ fn read_ad(input: &mut &[u8]) -> Result<NamedBefore, InvalidCarry> {
     let (placement, rest) = input.split_at_checked(long).ok_or(InvalidCarry)?;
     *input = rest;
     let placement = std::str::from_utf8(placement).map_err(|_| InvalidCarry)?.into();
-    Ok(NamedBefore { window, at, late: code & 1 != 0, bytes: NamedBytes { placement, from, to } })
+    let windows = Window::ALL.map(|of| of == window);
+    Ok(NamedBefore { windows, at, late: code & 1 != 0, bytes: NamedBytes { placement, from, to } })
 }
 
 /// LEB128: seven bits a byte, the low ones first.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::error::ArrowError;
-use castback_rules::window::Carry;
+use castback_rules::window::{Carry, PlacementIds};
 use castback_schemas::{AccountId, Day, EpisodeId, Micros, PodcastId, Topic};
 use hashbrown::HashMap;
 
@@ -282,12 +282,17 @@ fn podcast_of<'a>(directory: &'a Directory, day: &PodcastDay) -> Option<&'a Podc
 
 fn carries_of(podcast: &PodcastState, day: Day) -> HashMap<GroupKey, Carry> {
     let Some(state) = podcast.open.get(&day) else { return HashMap::new() };
-    let carry = |key: GroupKey| (key, podcast.carry_out(day, &key));
+    let mut ids = PlacementIds::default();
+    let carry = |key: GroupKey| {
+        let mut carry = podcast.carry_out(day, &key);
+        ids.intern(&mut carry);
+        (key, carry)
+    };
     state.keys().map(carry).filter(|(_, carry)| !carry.is_empty()).collect()
 }
 
 fn read_carries(rows: &[RecordBatch], podcast: Option<&Podcast>) -> Result<HashMap<GroupKey, Carry>, ArrowError> {
-    let mut carries = HashMap::new();
+    let (mut carries, mut ids) = (HashMap::new(), PlacementIds::default());
     for batch in rows {
         let column = |name: &str| batch.column_by_name(name).ok_or_else(|| write::unreadable(name));
         let (listeners, episodes) = (column("listener")?, column("episode_id")?);
@@ -298,7 +303,8 @@ fn read_carries(rows: &[RecordBatch], podcast: Option<&Podcast>) -> Result<HashM
             let episode = episodes.value(row).parse::<EpisodeId>().map_err(|_| write::unreadable("episode_id"))?;
             let Some(index) = podcast.and_then(|podcast| podcast.index_of(episode)) else { continue };
             let listener = listeners.value(row).try_into().map_err(|_| write::unreadable("listener"))?;
-            let carry = Carry::from_bytes(bytes.value(row)).map_err(|_| write::unreadable("carry"))?;
+            let mut carry = Carry::from_bytes(bytes.value(row)).map_err(|_| write::unreadable("carry"))?;
+            ids.intern(&mut carry);
             carries.insert(GroupKey { listener, episode: u32::try_from(index).unwrap_or(u32::MAX) }, carry);
         }
     }

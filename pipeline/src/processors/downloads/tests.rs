@@ -346,6 +346,24 @@ fn a_frozen_day_takes_records_only_by_a_recount() {
 }
 
 #[test]
+fn what_listeners_leave_over_midnight_names_the_same_ads_once() {
+    let mut bench = Bench::new();
+    let end = Day(MARCH.0 + 9);
+    let ads = r#"[["ad-1", 0, 10], ["ad-2", 10, 20]]"#;
+    let named = |offset, listener| Request { ads: Some(ads.into()), ..Request::new(offset, at(MARCH, 20.0), listener) };
+    bench.step(&[named(0, 1), named(1, 2), Request::new(2, at(end, 1.0), 3)]);
+    bench.freeze(at(end, 2.0));
+    let held = |bench: &Bench| {
+        let left = &bench.downloads.accounts[&ACCOUNT].podcasts[&PODCAST].carries[&MARCH];
+        let ids: Vec<_> = left.values().flat_map(|carry| &carry.named).map(|ad| ad.bytes.placement.as_ptr()).collect();
+        (ids.len(), ids.into_iter().collect::<std::collections::BTreeSet<_>>().len())
+    };
+    assert_eq!(held(&bench), (4, 2), "two ads of two listeners, for both rolling windows");
+    bench.recover();
+    assert_eq!(held(&bench), (4, 2));
+}
+
+#[test]
 fn a_recount_goes_on_over_midnights_as_far_as_something_reaches() {
     let mut bench = Bench::new();
     // A request each day, an hour earlier: the windows of all hang on the first.
