@@ -4,6 +4,8 @@
 //! from the completing one on, after which all of the ad's bytes are in the union of the download's requests
 //! (those that helped, the completing one, those inside the window). Every request is of one UTC day, so
 //! one that runs across midnight delivers once; over midnight, [`Carry`] remembers the union and the ads named.
+//! Where it may have forgotten some ([`Carry::forgotten`]), the download delivers no more: an ad may have been
+//! delivered in bytes that nobody remembers, whatever other bytes its placement or a later request says.
 //!
 //! The ad's bytes, in this order: those that a request of the download names in `ads`; the placement's;
 //! its start and duration × bitrate, after the header; else the whole file ([`Delivery::position_unknown`]),
@@ -121,17 +123,14 @@ struct Walk<'a> {
     union: Union,
     /// Ads named by the requests of the running download.
     named: Vec<NamedAd>,
-    /// By placement: delivered by the running download.
+    /// By placement: delivered by the running download, or taken for it.
     done: Vec<bool>,
-    /// The union at midnight of a download that came over it and of which ads may be forgotten: an ad in it is
-    /// taken for delivered.
-    before: Option<Union>,
 }
 
 impl<'a> Walk<'a> {
     fn new(window: Window, day: &'a JudgedDay<'a>, ads: &'a Ads<'a>) -> Self {
         let (named, done) = (Vec::new(), vec![false; ads.placements.len()]);
-        let mut walk = Self { window, day, ads, union: Union::default(), named, done, before: None };
+        let mut walk = Self { window, day, ads, union: Union::default(), named, done };
         if let Rolling::Open(open) = day.carry.rolling(window) {
             walk.go_on(open);
         }
@@ -142,7 +141,10 @@ impl<'a> Walk<'a> {
     fn go_on(&mut self, open: &Open) {
         let (carry, ads) = (self.day.carry, self.ads);
         self.union = open.union.clone();
-        self.before = carry.forgotten.then(|| open.union.clone());
+        if carry.forgotten {
+            self.done.fill(true);
+            return;
+        }
         let mut in_time = vec![false; ads.placements.len()];
         for ad in carry.named(self.window, None) {
             for named in ads.named(&ad.bytes) {
@@ -162,7 +164,6 @@ impl<'a> Walk<'a> {
         self.union = Union::default();
         self.named.clear();
         self.done.fill(false);
-        self.before = None;
         let since = self.day.touches[i].at.plus(-DAY);
         // Requests waited at midnight, so no window was open: this is the day's only download.
         if let Rolling::Pending(carried) = self.day.carry.rolling(self.window) {
@@ -192,9 +193,6 @@ impl<'a> Walk<'a> {
             }
             let Some(place) = self.held(placement) else { continue };
             self.done[placement] = true;
-            if self.before.as_ref().is_some_and(|before| place.is_in(before)) {
-                continue;
-            }
             let windows = Window::ALL.map(|window| window == self.window);
             all.push(Delivery { touch: i, placement, windows, position_unknown: place == Place::WholeFile });
         }

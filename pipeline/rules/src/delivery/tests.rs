@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ranges::Bytes;
-use crate::window::{NamedBytes, Need, evaluate};
+use crate::window::{MAX_NAMED, NamedBytes, Need, evaluate};
 
 const FILE: u64 = 1000;
 
@@ -159,7 +159,26 @@ fn over_midnight_a_baked_in_ad_lies_where_its_requests_say() {
 }
 
 #[test]
-fn where_ads_may_be_forgotten_all_in_the_bytes_are_taken_for_delivered() {
+fn a_download_that_has_forgotten_ads_delivers_no_more_after_midnight() {
+    let ads = [baked_in(Some((0, 50)), None)];
+    let (evening, day) = ([touch(22, 100, 300), touch(23, 100, 110)], [touch(25, 0, 700), touch(47, 0, 700)]);
+    let run = |again: Option<(usize, NamedAd)>| {
+        let others = (0..MAX_NAMED as u64).map(|number| (1, named(9, number, number + 1)));
+        let told: Vec<_> = [(0, named(0, 100, 200))].into_iter().chain(again).chain(others).collect();
+        run(&[&evening, &day], &ads, &told)
+    };
+    let once = [
+        (0, 0, ALL, false),
+        (2, 0, [true, false, false], false),
+        // The first touch's next download.
+        (3, 0, [false, true, false], false),
+    ];
+    assert_eq!(run(None), once, "where it was delivered is forgotten, and its placement says otherwise");
+    assert_eq!(run(Some((1, named(0, 500, 600)))), once, "a request that is remembered says otherwise");
+}
+
+#[test]
+fn after_a_carry_that_knew_no_ads_a_download_delivers_no_more() {
     let (evening, morning) = ([touch(22, 0, 150)], [touch(25, 0, 300)]);
     let placement = dynamic();
     let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default() };
@@ -172,7 +191,7 @@ fn where_ads_may_be_forgotten_all_in_the_bytes_are_taken_for_delivered() {
         deliveries(&day, &ads, |_| [named(0, from, to)]).into_iter().map(|found| found.windows).collect()
     };
     assert_eq!(windows(0, 50), [[true, false, false]]);
-    assert_eq!(windows(100, 200), [ALL]);
+    assert_eq!(windows(100, 200), [[true, false, false]], "it may have been delivered in other bytes");
 }
 
 #[test]

@@ -214,6 +214,10 @@ mod tests {
         assert_eq!((first.len(), first[0]), (MAX_NAMED, 190));
         assert!(first.iter().all(|from| *from >= 130));
         assert!(!left(&touches[..6], ten).forgotten);
+        let of_one = |count: usize| left(&touches[..1], |_| (0..count as u64).map(ad).collect());
+        let (all, newest) = (of_one(MAX_NAMED), of_one(MAX_NAMED + 1));
+        assert_eq!(all.named, newest.named);
+        assert_ne!(all, newest, "one of them delivers after midnight, the other does not");
     }
 
     #[test]

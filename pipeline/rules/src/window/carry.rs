@@ -33,16 +33,18 @@ pub struct Carry {
     pub last_touch: Rolling,
     /// What the requests of these named, the newest first in each window.
     pub named: Vec<NamedBefore>,
-    /// Requests of an open download may have named further ads: whatever ad lies in its bytes is taken for
-    /// delivered. Rather one too few than one twice.
+    /// Requests of an open download may have named further ads, of which it may have delivered any: after
+    /// midnight it delivers no more. Rather one too few than one twice.
     pub forgotten: bool,
 }
 
-/// [`Carry::forgotten`] is of no account: a day without ads leaves what its carry of an older format says, and
-/// no recount goes on over midnight for that.
+/// Where no ad was named, [`Carry::forgotten`] is of no account: a day without ads leaves what its carry of an
+/// older format says, and no recount goes on over midnight for that.
 impl PartialEq for Carry {
     fn eq(&self, other: &Self) -> bool {
-        self.first_touch == other.first_touch && self.last_touch == other.last_touch && self.named == other.named
+        let knows_as_much = self.named.is_empty() || self.forgotten == other.forgotten;
+        let same_windows = self.first_touch == other.first_touch && self.last_touch == other.last_touch;
+        same_windows && self.named == other.named && knows_as_much
     }
 }
 
