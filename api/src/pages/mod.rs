@@ -59,7 +59,7 @@ pub(crate) async fn home(
     let paging = Paging { limit: PICKED_FROM, cursor: None };
     let campaigns = app.catalogue.campaigns(caller.account, &CampaignFilter::default(), &paging).await?.items;
     let picked = picked(&campaigns, parameters.campaign.as_deref());
-    let ask = Ask::newest(&app, Scope::Account(caller.account)).await?;
+    let ask = Ask::newest(&app, Scope::Account(caller.account)).await?.keeping();
     let now = app.clock.now();
     let shown = match picked {
         None => html! {

@@ -164,7 +164,7 @@ impl Asked {
     pub(crate) async fn read(&self, app: &App) -> Result<Performance> {
         let now = app.clock.now();
         let question = self.question(now);
-        let ask = Ask::newest(app, Scope::Account(self.account)).await?;
+        let ask = Ask::newest(app, Scope::Account(self.account)).await?.keeping();
         let figures = Figures::read(&ask, &question).await?;
         let estimated = match Sighted::of(app, self.account, &self.campaign.terms).await? {
             Some(sighted) => sighted.read(&ask, &question).await?,

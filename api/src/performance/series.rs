@@ -129,7 +129,7 @@ pub(crate) async fn get(
         word(parameters.window.as_deref(), "window", &HEARD)?,
         word(parameters.model.as_deref(), "model", &MODELS)?,
     );
-    let ask = Ask::newest(&app, Scope::Account(account)).await?;
+    let ask = Ask::newest(&app, Scope::Account(account)).await?.keeping();
     let mut buckets = read(&ask, &question, step).await?;
     add(&app, &ask, (account, &campaign), (&question, step, metric), &mut buckets).await?;
     let items = buckets.iter().map(|sums| sums.bucket(metric)).collect();

@@ -58,8 +58,15 @@ impl Ask {
             Scope::Account(account) => app.catalogue.kept_from(account).await?,
             Scope::All => Micros(0),
         };
-        let source = Source::new(app.store.clone(), view, scope.into()).keeping(NAMED);
+        let source = Source::new(app.store.clone(), view, scope.into());
         Ok(Self { source, kept_from, running: Semaphore::new(AT_ONCE) })
+    }
+
+    /// For several statements about a campaign's rows: the first reads what any of them names, the next find it in
+    /// memory. Without, each reads what it names itself, which is less for a single one.
+    #[must_use]
+    pub(crate) fn keeping(self) -> Self {
+        Self { source: self.source.keeping(NAMED), ..self }
     }
 
     /// The commit.

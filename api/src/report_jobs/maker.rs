@@ -120,7 +120,7 @@ async fn files(
     (measures, progress): (&Measures, &AtomicU8),
 ) -> Result<BTreeMap<String, String>> {
     let now = app.clock.now();
-    let ask = Ask::newest(app, Scope::Account(report.account)).await?;
+    let ask = Ask::newest(app, Scope::Account(report.account)).await?.keeping();
     let making = Making { app, ask, report, now };
     let spec = spec(report.kind).ok_or_else(|| Problem::not_found("kind of report"))?;
     let document = (spec.build)(&making).await?;

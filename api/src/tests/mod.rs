@@ -64,7 +64,7 @@ pub(super) struct Bench {
     pub(super) log: Arc<EmbeddedLog>,
     router: Router,
     sightings: Option<SightingsReceiver>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -144,7 +144,7 @@ impl Bench {
         };
         let (app, sightings) = App::new(parts).await.unwrap();
         let router = router(Arc::clone(&app));
-        Self { app, clock, log, router, sightings: Some(sightings), _folder: folder }
+        Self { app, clock, log, router, sightings: Some(sightings), folder }
     }
 
     /// The exit of the redirects' queue, once.

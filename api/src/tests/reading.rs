@@ -1,9 +1,12 @@
 //! Figures against what was reckoned by hand, and against their own SQL.
 
+use std::sync::Arc;
+
 use castback_rules::credit::Model;
 use castback_rules::window::Window;
 use castback_schemas::table::Table;
 use castback_schemas::time::DAY;
+use castback_store::Compactor;
 use serde_json::{Value, json};
 
 use super::committed::{Cell, Row, at};
@@ -188,6 +191,24 @@ async fn what_the_statements_of_a_question_name_is_kept_for_the_next() {
         }
     }
     assert!(scans >= statements.len(), "{scans} scans were found in {} statements", statements.len());
+}
+
+#[tokio::test]
+async fn only_who_asks_several_statements_reads_more_than_the_first_of_them_names() {
+    let bench = Bench::new().await;
+    let (account, _) = bench.play("several").await;
+    let app = &bench.app;
+    let (clock, ids) = (Arc::clone(&app.clock), Arc::clone(&app.ids));
+    Compactor::new(app.store.clone(), app.catalogue.clone(), clock, ids).run().await.unwrap();
+    let ask = async || Ask::newest(app, Scope::Account(account.account())).await.unwrap();
+    let (single, several) = (ask().await, ask().await.keeping());
+    for ask in [&single, &several] {
+        assert_eq!(ask.one("SELECT campaign_id FROM ad_deliveries").await.unwrap().len(), 4);
+    }
+    std::fs::remove_dir_all(bench.folder.path().join("objects")).unwrap();
+    let other = "SELECT household FROM ad_deliveries";
+    assert!(single.one(other).await.is_err(), "it was read for nobody");
+    assert_eq!(several.one(other).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ async fn every_bucket_is_the_figure_of_its_range() {
     let id = play.campaign.parse().unwrap();
     let campaign = bench.app.catalogue.campaign(account.account(), id).await.unwrap();
     let estimate = Sighted::of(&bench.app, account.account(), &campaign.terms).await.unwrap().unwrap();
-    let ask = Ask::newest(&bench.app, Scope::Account(account.account())).await.unwrap();
+    let ask = Ask::newest(&bench.app, Scope::Account(account.account())).await.unwrap().keeping();
     for (name, step, buckets) in [("1d", 24 * HOUR, 6), ("6h", 6 * HOUR, 22)] {
         let first = Micros(at("19T00:00"));
         let mut ranges = Vec::new();
