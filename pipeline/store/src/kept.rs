@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::BatchCoalescer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use castback_schemas::table::{Kind, Table};
 use castback_schemas::{AccountId, Day, Revision, Slot};
 use hashbrown::HashMap;
@@ -18,10 +18,14 @@ use crate::error::{Result, StoreError};
 use crate::load::Loaded;
 use crate::scan::{ReadTask, Scan, Versions};
 use crate::segment::BATCH_ROWS;
+use crate::view::Piece;
 
 /// Bytes that the questions of a process keep together, some two million deliveries. Where there is no room for
 /// a day, each statement reads it for itself.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// Bytes that are reckoned for a text before it is read: those of an id, and where it ends.
+const TEXT_BYTES: usize = 40;
 
 /// Tables, and the columns of them that a question's statements name. A statement that names others reads for itself.
 pub type KeptColumns = &'static [(Table, &'static [&'static str])];
@@ -81,24 +85,48 @@ impl Kept {
         Ok(of_day.as_ref().map(|of_day| Arc::clone(&of_day.rows)))
     }
 
+    /// Takes the room before anything is read: what does not fit is read by each statement for itself, and not here.
     async fn read(&self, task: ReadTask) -> Result<Option<OfDay>> {
-        let (schema, room) = (Arc::clone(&task.plan.given), self.room.clone());
+        let mut taken = Taken { room: self.room.clone(), bytes: 0 };
+        if !taken.up_to(bytes_at_most(&task)) {
+            return Ok(None);
+        }
+        let schema = Arc::clone(&task.plan.given);
         let loaded = task.load().await?;
         let read = tokio::task::spawn_blocking(move || {
-            let Some((rows, taken)) = collect(loaded, room)? else { return Ok(None) };
+            let Some((rows, taken)) = collect(loaded, taken)? else { return Ok(None) };
             Ok(Some(OfDay { rows: packed(&schema, rows)?, _taken: taken }))
         });
         read.await.map_err(|_| StoreError::BrokenOff)?
     }
 }
 
-fn collect(loaded: Loaded, room: Room) -> Result<Option<(Vec<RecordBatch>, Taken)>> {
-    let (mut taken, mut rows, mut fits) = (Taken { room, bytes: 0 }, Vec::new(), true);
+/// What the rows of a task take, about, if all of its pieces' are given: of every account, in every version.
+fn bytes_at_most(task: &ReadTask) -> usize {
+    let in_segments: u64 = task.segments.iter().map(Piece::rows).sum();
+    let in_parts: usize = task.parts.iter().map(RecordBatch::num_rows).sum();
+    let rows = usize::try_from(in_segments).unwrap_or(usize::MAX).saturating_add(in_parts);
+    rows.saturating_mul(task.plan.given.fields().iter().map(|field| width(field)).sum())
+}
+
+fn width(field: &Field) -> usize {
+    match field.data_type() {
+        DataType::Boolean => 1,
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or(TEXT_BYTES),
+        other => other.primitive_width().unwrap_or(TEXT_BYTES),
+    }
+}
+
+/// The rows, and room for as much as they are; none where texts are so long that there is not.
+fn collect(loaded: Loaded, mut taken: Taken) -> Result<Option<(Vec<RecordBatch>, Taken)>> {
+    let (mut rows, mut bytes, mut fits) = (Vec::new(), 0, true);
     loaded.rows(&mut |batch| {
-        fits = taken.more(bytes_of(&batch)?);
+        bytes += bytes_of(&batch)?;
+        fits = taken.up_to(bytes);
         rows.push(batch);
         Ok(fits)
     })?;
+    taken.down_to(bytes);
     Ok(fits.then_some((rows, taken)))
 }
 
@@ -118,36 +146,103 @@ fn bytes_of(batch: &RecordBatch) -> Result<usize> {
 }
 
 impl Taken {
-    fn more(&mut self, bytes: usize) -> bool {
-        let sum = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= MAX_BYTES);
+    /// Takes what is missing to so many bytes; false, and nothing is taken, where there is no room for it.
+    fn up_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let sum = |used: usize| used.checked_add(more).filter(|sum| *sum <= MAX_BYTES);
         let fits = self.room.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok();
         if fits {
-            self.bytes += bytes;
+            self.bytes += more;
         }
         fits
+    }
+
+    /// Gives back what is above so many bytes.
+    fn down_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.room.0.fetch_sub(less, Ordering::Relaxed);
+        self.bytes -= less;
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.room.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.down_to(0);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::{Harness, TODAY};
+    use crate::samples::{Cell, Row, account, batch};
+    use crate::scan::{Feed, Plan};
+    use crate::view::{PinnedView, Place};
+
+    const COLUMNS: KeptColumns = &[(Table::AdDeliveries, &["campaign_id", "occurred_at"])];
+
+    fn scan() -> Scan {
+        Scan { account: Some(account(1)), columns: Some(vec!["campaign_id"]), ..Scan::new(Table::AdDeliveries) }
+    }
 
     #[test]
     fn what_is_kept_stays_within_the_room_and_goes_with_its_owner() {
         let room = Room::default();
         let taken = || Taken { room: room.clone(), bytes: 0 };
         let (mut one, mut other) = (taken(), taken());
-        assert!(one.more(MAX_BYTES - 1) && other.more(1));
-        assert!(!other.more(1), "the room is full");
+        assert!(one.up_to(MAX_BYTES - 1) && other.up_to(1));
+        assert!(!other.up_to(2), "the room is full");
+        one.down_to(MAX_BYTES - 2);
+        assert!(other.up_to(2), "one byte was given back");
         drop(one);
-        assert!(other.more(MAX_BYTES - 1));
+        assert!(other.up_to(MAX_BYTES));
         drop(other);
         assert_eq!(room.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_day_is_read_only_where_there_is_room_for_it() {
+        let harness = Harness::new().await;
+        let kept = Kept::new(Room::default(), COLUMNS);
+        let wide = kept.widened(&scan()).unwrap();
+        let plan = Arc::new(Plan::new(harness.store.clone(), Arc::new(PinnedView::empty()), wide));
+        let (slot, day) = (Slot::of(account(1)), TODAY.day());
+        // Nowhere: who reads it fails.
+        let of = |rows: u64, day: Day| {
+            let place = Place::Segment { day: day.0, rows, bytes: 1, crc: 0, tail: None, sources: None };
+            let (table, key) = (Table::AdDeliveries.name().to_owned(), format!("segments/of-{rows}"));
+            let piece = Piece { table, slot: slot.0, key, place, min_revision: 1, max_revision: 1 };
+            let plan = Arc::clone(&plan);
+            ReadTask { of: (slot, day), plan, segments: vec![piece], parts: Vec::new(), verdicts: None }
+        };
+        let most = u64::try_from(MAX_BYTES / (TEXT_BYTES + size_of::<i64>())).unwrap();
+        assert!(kept.rows(&of(most + 1, day)).await.unwrap().is_none());
+        assert!(kept.rows(&of(most, day.next())).await.is_err());
+        assert_eq!(kept.room.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_takes_the_room_of_its_own_rows() {
+        let harness = Harness::new().await;
+        let slot = Slot::of(account(1));
+        let delivery = |number: i64| {
+            let own = account(u128::from(number.unsigned_abs()));
+            Row::from([
+                ("account_id", Cell::Text(own.to_string())),
+                ("campaign_id", Cell::Text("c".to_owned())),
+                ("occurred_at", Cell::Int(TODAY.0)),
+                ("request_offset", Cell::Int(number)),
+            ])
+        };
+        let rows = batch(Table::AdDeliveries, &[1, 2, 3].map(delivery));
+        harness.commit(vec![(slot, Table::AdDeliveries, rows)]).await;
+        let kept = Kept::new(Room::default(), COLUMNS);
+        let wide = kept.widened(&scan()).unwrap();
+        let feed = Feed::new(Plan::new(harness.store.clone(), harness.view(None).await, wide));
+        let task = feed.next().await.unwrap().unwrap();
+        let rows = kept.rows(&task).await.unwrap().unwrap();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1, "the others' are not seen");
+        let held = kept.room.0.load(Ordering::Relaxed);
+        assert!((1..bytes_at_most(&task)).contains(&held), "{held}");
     }
 }
