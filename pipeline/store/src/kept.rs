@@ -85,6 +85,12 @@ impl Kept {
         Ok(of_day.as_ref().map(|of_day| Arc::clone(&of_day.rows)))
     }
 
+    /// Days that somebody has begun to read, or has read.
+    #[cfg(test)]
+    pub(crate) fn begun(&self) -> usize {
+        self.days.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Takes the room before anything is read: what does not fit is read by each statement for itself, and not here.
     async fn read(&self, task: ReadTask) -> Result<Option<OfDay>> {
         let mut taken = Taken { room: self.room.clone(), bytes: 0 };

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 
 use crate::error::{Result, StoreError};
 use crate::scan::{Feed, Plan, ReadTask, Scan};
@@ -43,9 +43,8 @@ impl Store {
         scan: Scan,
         mut each: impl FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        let feed = Feed::new(Plan::new(self.clone(), Arc::clone(view), scan));
-        let tasks = stream::unfold(feed, |feed| async move { feed.next().await.transpose().map(|task| (task, feed)) });
-        let mut read = pin!(tasks.map(|task| async move { decoded(task?).await }).buffered(readers()));
+        let feed = Arc::new(Feed::new(Plan::new(self.clone(), Arc::clone(view), scan)));
+        let mut read = pin!(feed.tasks().map(|task| async move { decoded(task?).await }).buffered(readers()));
         while let Some(batches) = read.next().await {
             batches?.into_iter().try_for_each(&mut each)?;
         }

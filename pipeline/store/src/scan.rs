@@ -15,6 +15,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use castback_schemas::table::{Kind, Table};
 use castback_schemas::{AccountId, Day, Revision, Slot};
+use futures::{Stream, stream};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::bloom::may_hold_event;
@@ -197,6 +198,11 @@ impl Feed {
             let Some(slot) = waiting.slots.pop_front() else { return Ok(None) };
             waiting.tasks = tasks(&self.plan, slot).await?;
         }
+    }
+
+    /// The tasks, one after the other.
+    pub(crate) fn tasks(self: Arc<Self>) -> impl Stream<Item = Result<ReadTask>> {
+        stream::unfold(self, |feed| async move { feed.next().await.transpose().map(|task| (task, feed)) })
     }
 }
 

@@ -4,6 +4,7 @@
 //! Filters on time and on the event only prune what is read (they are applied again above), a
 //! limit is not used, and no statistics are given: those of a file are of every account in it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -18,13 +19,14 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 
 use super::{PARTITIONS, Source};
 use crate::columns::{conform, stored_schema};
 use crate::error::StoreError;
 use crate::kept::Kept;
-use crate::read::decoded;
+use crate::read::{decoded, readers};
 use crate::scan::{Feed, Plan, ReadTask, Scan, Versions};
 
 /// Batches that wait between readers and the query; a full channel stops the readers.
@@ -204,10 +206,20 @@ impl Reader {
             None => decode(ReadTask { plan: Arc::clone(plan), ..task }, sender.clone()).await,
         }
     }
+
+    /// The rows of a task, as [`decoded`] gives them.
+    async fn rows(self, task: ReadTask) -> crate::error::Result<Vec<RecordBatch>> {
+        let Some((kept, plan)) = self.kept else { return decoded(task).await };
+        match kept.rows(&task).await? {
+            Some(rows) => rows.iter().map(|batch| conform(batch, &plan.given, plan.scan.table)).collect(),
+            None => decoded(ReadTask { plan, ..task }).await,
+        }
+    }
 }
 
 impl Source {
-    /// Hands on the rows of a scan, batch by batch, out of what is kept where it is.
+    /// Hands on the rows of a scan, batch by batch, out of what is kept where it is; days are read in parallel and come
+    /// in order.
     ///
     /// # Errors
     /// Those of [`crate::store::Store::each_batch`].
@@ -217,16 +229,14 @@ impl Source {
         mut each: impl FnMut(RecordBatch) -> crate::error::Result<()>,
     ) -> crate::error::Result<()> {
         let reader = Reader::of(self, &scan);
-        let Some((kept, plan)) = &reader.kept else { return self.store.each_batch(&self.view, scan, each).await };
-        while let Some(task) = reader.feed.next().await? {
-            if let Some(rows) = kept.rows(&task).await? {
-                for batch in rows.iter() {
-                    each(conform(batch, &plan.given, plan.scan.table)?)?;
-                }
-            } else {
-                let task = ReadTask { plan: Arc::clone(plan), ..task };
-                decoded(task).await?.into_iter().try_for_each(&mut each)?;
-            }
+        let tasks = Arc::clone(&reader.feed).tasks();
+        let days = tasks.map(move |task| {
+            let reader = reader.clone();
+            async move { reader.rows(task?).await }
+        });
+        let mut read = pin!(days.buffered(readers()));
+        while let Some(batches) = read.next().await {
+            batches?.into_iter().try_for_each(&mut each)?;
         }
         Ok(())
     }

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use castback_schemas::table::Table;
+use castback_schemas::time::DAY;
 use castback_schemas::{AccountId, Slot};
 use datafusion::prelude::SessionContext;
 
 use super::{Answer, CatalogueTables, Scope, Source, SqlError, query, run, session, tables};
 use crate::harness::{Harness, TODAY, texts};
+use crate::read::readers;
 use crate::samples::{Cell, Row, account, batch, request};
+use crate::scan::Scan;
 
 const MEMORY: usize = 64 * 1024 * 1024;
 
@@ -405,6 +409,31 @@ async fn a_statement_finds_in_memory_what_another_of_its_question_has_read() {
         let error = asked(source, sql).await.unwrap_err();
         assert!(matches!(error, SqlError::Unreadable(_)), "{sql}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn days_that_are_kept_are_read_together_and_come_in_order() {
+    let harness = Harness::new().await;
+    let owner = account(1);
+    let delivery = |day: i64| {
+        let at = Cell::Int(TODAY.plus(day * DAY).0);
+        let owner = Cell::Text(owner.to_string());
+        Row::from([("account_id", owner), ("occurred_at", at), ("request_offset", Cell::Int(day))])
+    };
+    let rows = batch(Table::AdDeliveries, &[2, 0, 1].map(delivery));
+    harness.commit(vec![(Slot::of(owner), Table::AdDeliveries, rows)]).await;
+    let keeping = source(&harness, Scope::Account(owner)).await.keeping(KEPT);
+    let kept = Arc::clone(keeping.kept.as_ref().unwrap());
+    let scan = Scan { account: Some(owner), columns: Some(vec!["request_offset"]), ..Scan::new(Table::AdDeliveries) };
+    let (mut days, mut begun) = (Vec::new(), Vec::new());
+    let each = |batch: RecordBatch| {
+        days.extend(batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
+        begun.push(kept.begun());
+        Ok(())
+    };
+    keeping.each_batch(scan, each).await.unwrap();
+    assert_eq!(days, [0, 1, 2]);
+    assert!(begun != [1, 2, 3] || readers() == 1, "one after the other");
 }
 
 #[tokio::test]
