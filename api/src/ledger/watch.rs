@@ -10,7 +10,6 @@ use std::time::Duration;
 use castback_catalogue::units::UnitStatus;
 use castback_schemas::time::SECOND;
 use castback_schemas::{Group, Micros, Slot, Topic, Unit};
-use castback_store::PinnedView;
 use castback_store::balance::{Balances, Cutoffs};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +71,12 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> std::result::Result<
     let told = Told::register(&app.registry, app.clock.now())?;
     loop {
         let now = app.clock.now();
-        match look(&app).await {
+        let found = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            found = look(&app) => found,
+        };
+        match found {
             Ok(found) => told.tell(&found, now),
             Err(problem) => tracing::warn!(problem = ?problem, "the balance can't be weighed"),
         }
@@ -86,14 +90,13 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> std::result::Result<
 /// The differences, as far as they can be known now.
 async fn look(app: &App) -> Result<Vec<(Topic, i64)>> {
     let before = kept(app, Scope::All).await?;
-    let (newest, units) = app.catalogue.view_with_units().await?;
+    let (view, units) = app.reads.pinned_with_units(&app.catalogue).await?;
     let after = kept(app, Scope::All).await?;
     // While rows before a cut-off go, the two sides may be of different hours.
     let is_clean = before == after && after.iter().all(|kept| kept.cleaned_to >= kept.kept_from);
     if !is_clean {
         return Ok(Vec::new());
     }
-    let view = Arc::new(PinnedView::new(&newest)?);
     let cutoffs: Cutoffs = after.into_iter().map(|kept| (kept.account, kept.kept_from)).collect();
     let balances = app.store.balance_of_all(&view, Scope::All.into(), &cutoffs).await?;
     Ok(balances.map(|balances| differences(&balances, &units)).unwrap_or_default())
@@ -121,6 +124,7 @@ fn differences(balances: &Balances, units: &[UnitStatus]) -> Vec<(Topic, i64)> {
 mod tests {
     use castback_catalogue::units::Positions;
     use castback_store::balance::Balance;
+    use futures::FutureExt;
 
     use super::*;
     use crate::tests::Bench;
@@ -155,6 +159,15 @@ mod tests {
         };
         assert_eq!(of(TOPIC), [-2, 9]);
         assert_eq!(of(Topic::Conversions), [0, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_no_look() {
+        let bench = Bench::new().await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let ended = run(Arc::clone(&bench.app), stop).now_or_never();
+        assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
     }
 
     #[tokio::test]

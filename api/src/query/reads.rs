@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use castback_catalogue::Catalogue;
-use castback_catalogue::segments::ViewStamp;
+use castback_catalogue::segments::{View, ViewStamp};
+use castback_catalogue::units::UnitStatus;
 use castback_schemas::Revision;
 use castback_store::PinnedView;
 use castback_store::worker::Pool;
@@ -50,13 +51,29 @@ impl Reads {
     /// The view as of the newest commit.
     pub(crate) async fn pinned(&self, catalogue: &Catalogue) -> Result<Arc<PinnedView>> {
         let stamp = catalogue.view_stamp().await?;
-        if let Some((held, view)) = &*self.view.lock().unwrap_or_else(PoisonError::into_inner)
-            && *held == stamp
-        {
-            return Ok(Arc::clone(view));
+        match self.held(stamp) {
+            Some(view) => Ok(view),
+            None => self.hold(&catalogue.view(None).await?),
         }
-        let newest = catalogue.view(None).await?;
-        let view = Arc::new(PinnedView::new(&newest)?);
+    }
+
+    /// The view as of the newest commit, and where every unit stands in it.
+    pub(crate) async fn pinned_with_units(&self, catalogue: &Catalogue) -> Result<(Arc<PinnedView>, Vec<UnitStatus>)> {
+        let (stamp, units) = catalogue.stamp_with_units().await?;
+        if let Some(view) = self.held(stamp) {
+            return Ok((view, units));
+        }
+        let (newest, units) = catalogue.view_with_units().await?;
+        Ok((self.hold(&newest)?, units))
+    }
+
+    fn held(&self, stamp: ViewStamp) -> Option<Arc<PinnedView>> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.as_ref().filter(|(held, _)| *held == stamp).map(|(_, view)| Arc::clone(view))
+    }
+
+    fn hold(&self, newest: &View) -> Result<Arc<PinnedView>> {
+        let view = Arc::new(PinnedView::new(newest)?);
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Some((newest.stamp, Arc::clone(&view)));
         Ok(view)
     }

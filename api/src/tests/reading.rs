@@ -212,6 +212,20 @@ async fn only_who_asks_several_statements_reads_more_than_the_first_of_them_name
 }
 
 #[tokio::test]
+async fn a_view_is_loaded_again_only_after_a_commit() {
+    let bench = Bench::new().await;
+    let (account, play) = bench.play("views").await;
+    let (reads, catalogue) = (&bench.app.reads, &bench.app.catalogue);
+    let (first, _) = reads.pinned_with_units(catalogue).await.unwrap();
+    let (same, _) = reads.pinned_with_units(catalogue).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &same) && Arc::ptr_eq(&first, &reads.pinned(catalogue).await.unwrap()));
+    account.commit(play.later()).await;
+    let (newer, units) = reads.pinned_with_units(catalogue).await.unwrap();
+    assert!(newer.revision() > first.revision());
+    assert_eq!(units, catalogue.units().await.unwrap());
+}
+
+#[tokio::test]
 async fn every_figure_is_what_its_sql_answers() {
     let bench = Bench::new().await;
     let (account, play) = bench.play("sql").await;

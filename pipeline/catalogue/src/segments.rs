@@ -112,6 +112,18 @@ impl Catalogue {
         .await
     }
 
+    /// Which view is the newest, and where every unit stands in it: both of one instant. For who holds that view already.
+    pub async fn stamp_with_units(&self) -> Result<(ViewStamp, Vec<UnitStatus>)> {
+        bounded(async {
+            let mut tx = self.db.snapshot().await?;
+            let stamp = view_stamp(&mut tx).await?;
+            let units = units(&mut tx).await?;
+            tx.commit().await?;
+            Ok((stamp, units))
+        })
+        .await
+    }
+
     /// Replaces segments and slices by new segments, all at once. [`CatalogueError::Stale`] if
     /// one of them is no longer live; then nothing is replaced and the new objects are orphans.
     pub async fn compact(&self, request: CompactRequest) -> Result<()> {

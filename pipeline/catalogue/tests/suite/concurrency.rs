@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use castback_catalogue::podcasts::NewPodcast;
 use castback_catalogue::segments::CompactRequest;
-use castback_catalogue::units::Held;
+use castback_catalogue::units::{Held, UnitStatus};
 use castback_catalogue::{Catalogue, CatalogueError};
 use castback_schemas::Revision;
 
@@ -102,10 +102,13 @@ on_every_database! {
     async fn a_view_and_its_units_are_of_one_instant(house) {
         let held = house.held(1, "a").await.remove(0);
         let committing = tokio::spawn(commit_often(house.catalogue.clone(), held, 60));
+        // The one unit moves on by one with every commit.
+        let position = |units: &[UnitStatus]| units[0].positions.0.get("conversions").copied().unwrap_or(0);
         loop {
+            let (stamp, units) = house.catalogue.stamp_with_units().await.unwrap();
+            assert_eq!(position(&units), stamp.revision.0);
             let (view, units) = house.catalogue.view_with_units().await.unwrap();
-            // The one unit moves on by one with every commit.
-            let position = units[0].positions.0.get("conversions").copied().unwrap_or(0);
+            let position = position(&units);
             assert_eq!(position, view.revision.0);
             assert_eq!(view.slices.len(), usize::try_from(position).unwrap());
             if view.revision == Revision(60) {
