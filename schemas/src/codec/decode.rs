@@ -1,6 +1,6 @@
 //! Framed Avro to Arrow batches, with poison taken out record by record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use apache_avro::Schema;
@@ -80,6 +80,14 @@ pub enum DecodeError {
     },
 }
 
+/// Bytes of writers' schemas that a decoder remembers: dozens of them, and a topic has a few. A process has a decoder for
+/// each slot of each topic, some two hundred, and whoever writes to a topic chooses the ids. Of more, those that the
+/// records at hand don't name are forgotten, and asked for again.
+pub(super) const MAX_KNOWN: usize = 256 << 10;
+
+/// What a schema costs in memory beside its text, in bytes.
+const TEXT_OVERHEAD: usize = 256;
+
 /// What is known of a writer's schema.
 enum Writer {
     Usable(String),
@@ -89,12 +97,23 @@ enum Writer {
     Unknown,
 }
 
+impl Writer {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Usable(text) | Self::Unresolvable(text) => text.len() + TEXT_OVERHEAD,
+            Self::Unknown => TEXT_OVERHEAD,
+        }
+    }
+}
+
 /// Reads the records of one topic as batches of the topic's own schema.
 pub struct BatchDecoder {
     topic: Topic,
     arrow: SchemaRef,
     writers: BTreeMap<u32, Writer>,
     decoders: BTreeMap<u32, Decoder>,
+    /// The ids of the records at hand, before the first that was not loaded.
+    named: BTreeSet<u32>,
 }
 
 impl fmt::Debug for BatchDecoder {
@@ -123,7 +142,7 @@ impl BatchDecoder {
         let arrow = decoder(topic, 0, topic.spec().schema)
             .map_err(|source| DecodeError::Reader { topic, source: Box::new(source) })?
             .schema();
-        Ok(Self { topic, arrow, writers: BTreeMap::new(), decoders: BTreeMap::new() })
+        Ok(Self { topic, arrow, writers: BTreeMap::new(), decoders: BTreeMap::new(), named: BTreeSet::new() })
     }
 
     /// The schema of every batch.
@@ -132,7 +151,8 @@ impl BatchDecoder {
         &self.arrow
     }
 
-    /// Tells what the registry says of `id`: its schema, or that there is none.
+    /// Tells what the registry says of `id`: its schema, or that there is none. Beyond 256 KiB of schemas others are
+    /// forgotten, but none that the records name whose decoding asked for it.
     pub fn learn(&mut self, id: u32, schema: Option<&str>) {
         let writer = match schema {
             None => Writer::Unknown,
@@ -143,6 +163,11 @@ impl BatchDecoder {
         };
         self.writers.insert(id, writer);
         self.decoders.remove(&id);
+        if self.writers.values().map(Writer::bytes).sum::<usize>() > MAX_KNOWN {
+            let needed = |other: &u32| *other == id || self.named.contains(other);
+            self.writers.retain(|other, _| needed(other));
+            self.decoders.retain(|other, _| needed(other));
+        }
     }
 
     fn resolves(&self, id: u32, text: &str) -> Result<(), String> {
@@ -155,9 +180,13 @@ impl BatchDecoder {
         let mut bad = Vec::new();
         let mut groups: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (index, value) in values.iter().enumerate() {
-            match self.sort_out(value.as_ref())? {
-                Ok(id) => groups.entry(id).or_default().push(index),
-                Err((reason, detail)) => bad.push(Bad { index, reason, detail }),
+            match self.sort_out(value.as_ref()) {
+                Ok(Ok(id)) => groups.entry(id).or_default().push(index),
+                Ok(Err((reason, detail))) => bad.push(Bad { index, reason, detail }),
+                Err(unknown) => {
+                    self.named = values.iter().take(index).filter_map(|value| schema_id(value.as_ref())).collect();
+                    return Err(unknown);
+                }
             }
         }
         let mut parts = Vec::new();

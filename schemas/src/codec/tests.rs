@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use proptest::prelude::*;
 
+use super::decode::MAX_KNOWN;
 use super::*;
 use crate::event::{AdBytes, ListenerRequest};
 use crate::id::{AccountId, PodcastId};
@@ -72,6 +73,34 @@ fn an_unloaded_schema_is_asked_for_and_an_unknown_one_is_a_dead_letter() {
     assert_eq!(decoder.decode(&[&value]).unwrap().bad[0].reason, DeadReason::Undecodable);
     decoder.learn(77, Some(r#"{"type":"record","name":"ListenerRequest","namespace":"castback.v1","fields":[]}"#));
     assert_eq!(decoder.decode(&[&value]).unwrap().bad[0].reason, DeadReason::Schema);
+}
+
+/// Decodes a record of each id, of which the registry knows all but 8; answers how often it was asked.
+fn asked(decoder: &mut BatchDecoder, ids: std::ops::RangeInclusive<u32>, schema: &str) -> usize {
+    let encoded = |id| Encoder::new(Topic::ListenerRequests, id).unwrap().encode(&request(0)).unwrap();
+    let values: Vec<_> = ids.map(encoded).collect();
+    for asked in 0..=values.len() {
+        match decoder.decode(&values) {
+            Err(DecodeError::UnknownSchema { id }) => decoder.learn(id, (id != 8).then_some(schema)),
+            decoded => {
+                let decoded = decoded.unwrap();
+                assert_eq!(decoded.rows.len() + decoded.bad.len(), values.len());
+                return asked;
+            }
+        }
+    }
+    panic!("an id was asked for twice");
+}
+
+#[test]
+fn schemas_are_forgotten_beyond_a_bound_but_none_that_the_records_at_hand_name() {
+    let large = format!("{}{}", Topic::ListenerRequests.spec().schema, " ".repeat(MAX_KNOWN / 4));
+    let mut decoder = BatchDecoder::new(Topic::ListenerRequests).unwrap();
+    assert_eq!(asked(&mut decoder, 1..=8, &large), 8, "all are needed at once");
+    assert_eq!(asked(&mut decoder, 1..=8, &large), 0);
+    assert_eq!(asked(&mut decoder, 9..=9, &large), 1);
+    assert_eq!(asked(&mut decoder, 9..=9, &large), 0);
+    assert_eq!(asked(&mut decoder, 1..=8, &large), 8, "they were forgotten");
 }
 
 /// What a hostile or broken producer may put in a record's place.
