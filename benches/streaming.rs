@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use castback_broker::{Log, NewRecord, ReadLimits};
+use castback_broker::{KafkaLog, Log, NewRecord, ReadLimits};
 use castback_schemas::codec::{BatchDecoder, Encoder};
 use castback_schemas::event::AppEvent;
-use castback_schemas::time::SECOND;
+use castback_schemas::time::{SECOND, SystemClock};
 use castback_schemas::{AccountId, Micros, Slot, Topic};
 use support::bare::BareReader;
 use support::meter::{Meter, Outcome, Used};
@@ -92,6 +92,12 @@ fn cpu(used: &Used) -> f64 {
 
 /// Runs through the log once; what it took, and the counts.
 async fn turn(log: &Arc<dyn Log>, each: u64, query: bool) -> Outcome<(Used, Counts)> {
+    // What nobody reads any more is still fetched for a while, so that each turn has readers of its own.
+    let log = match log::kafka() {
+        Some(options) => Arc::new(KafkaLog::new(options, Arc::new(SystemClock))?),
+        None => Arc::clone(log),
+    };
+    log.ends(TOPIC, Slot(0)).await?;
     let meter = Meter::start("self")?;
     let mut readers = JoinSet::new();
     for slot in 0..SLOTS {
@@ -102,7 +108,7 @@ async fn turn(log: &Arc<dyn Log>, each: u64, query: bool) -> Outcome<(Used, Coun
                 readers.spawn_blocking(move || Ok((bare.run(decoder)?, Counts::new())));
             }
             _ => {
-                let reader = Reader { log: Arc::clone(log), slot: Slot(slot), decoder };
+                let reader = Reader { log: Arc::clone(&log), slot: Slot(slot), decoder };
                 readers.spawn(reader.run(query.then(Query::new)));
             }
         }

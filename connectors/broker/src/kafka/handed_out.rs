@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::taken::Taken;
 use crate::log::Record;
 
 /// Bytes of it that stay: what the pipeline reads at once, with the record that reaches it. Of more, nothing does.
@@ -12,7 +13,7 @@ const MAX_BYTES: usize = 2 << 20;
 #[derive(Debug, Default)]
 pub(super) struct HandedOut {
     from: i64,
-    records: VecDeque<Record>,
+    taken: VecDeque<Taken>,
     bytes: usize,
 }
 
@@ -27,11 +28,11 @@ impl HandedOut {
         self.from
     }
 
-    /// Lets go of what lies before `from`.
+    /// Lets go of what lies before `from`, with those that were taken together once none of them is needed.
     pub(super) fn forget_before(&mut self, from: i64) {
-        while let Some(record) = self.records.front().filter(|record| record.offset < from) {
-            self.bytes -= size(record);
-            self.records.pop_front();
+        while let Some(taken) = self.taken.front().filter(|taken| taken.last().is_none_or(|last| last < from)) {
+            self.bytes -= taken.bytes();
+            self.taken.pop_front();
         }
         self.from = from;
     }
@@ -39,42 +40,32 @@ impl HandedOut {
     /// Its first records and their bytes: up to the record that reaches `max_bytes`, or all.
     pub(super) fn first(&self, max_bytes: usize) -> (Vec<Record>, usize) {
         let (mut records, mut bytes) = (Vec::new(), 0);
-        for record in &self.records {
+        for taken in &self.taken {
             if bytes >= max_bytes {
                 break;
             }
-            bytes += size(record);
-            records.push(record.clone());
+            bytes += taken.add_to(&mut records, self.from, max_bytes - bytes);
         }
         (records, bytes)
     }
 
     /// Adds what came after; the reader stands at `next` now.
-    pub(super) fn add(&mut self, records: &[Record], next: i64) {
-        self.bytes += records.iter().map(size).sum::<usize>();
-        self.records.extend(records.iter().cloned());
+    pub(super) fn add(&mut self, taken: Taken, next: i64) {
+        if taken.is_empty() {
+            return;
+        }
+        self.bytes += taken.bytes();
+        self.taken.push_back(taken);
         if self.bytes > MAX_BYTES {
             *self = Self::at(next);
         }
     }
 }
 
-/// A record's key and value, in bytes.
-pub(super) fn size(record: &Record) -> usize {
-    record.key.len() + record.value.len()
-}
-
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use castback_schemas::time::Micros;
-
     use super::*;
-
-    fn record(offset: i64, bytes: usize) -> Record {
-        let value = Bytes::from(vec![0; bytes]);
-        Record { offset, appended_at: Micros(0), account: None, key: Bytes::new(), value }
-    }
+    use crate::kafka::taken::taken;
 
     fn offsets(records: &[Record]) -> Vec<i64> {
         records.iter().map(|record| record.offset).collect()
@@ -84,7 +75,8 @@ mod tests {
     fn what_was_read_is_there_again_from_any_place_in_it() {
         let mut handed_out = HandedOut::at(3);
         // The log has no record 4.
-        handed_out.add(&[record(3, 10), record(5, 10), record(6, 10)], 7);
+        handed_out.add(taken(&[(3, 10), (5, 10)]), 6);
+        handed_out.add(taken(&[(6, 10)]), 7);
         let (records, bytes) = handed_out.first(11);
         assert_eq!((offsets(&records), bytes), (vec![3, 5], 20));
         handed_out.forget_before(4);
@@ -97,9 +89,9 @@ mod tests {
     #[test]
     fn of_too_much_nothing_stays() {
         let mut handed_out = HandedOut::at(0);
-        handed_out.add(&[record(0, MAX_BYTES)], 1);
+        handed_out.add(taken(&[(0, MAX_BYTES)]), 1);
         assert_eq!((handed_out.from(), handed_out.first(1).0.len()), (0, 1));
-        handed_out.add(&[record(1, 1)], 2);
+        handed_out.add(taken(&[(1, 1)]), 2);
         assert_eq!((handed_out.from(), handed_out.first(1).0.len()), (2, 0));
     }
 }

@@ -5,20 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use castback_schemas::id::AccountId;
 use castback_schemas::time::Micros;
+use rdkafka::Message as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _};
-use rdkafka::{Message as _, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::ACCOUNT_HEADER;
 use super::admin::PATIENCE;
 use super::client::{Place, Queue, Trouble};
 use super::fault::Fault;
-use super::handed_out::{HandedOut, size};
+use super::handed_out::HandedOut;
+use super::taken::{Owner, Taken, Taking};
 use crate::log::{Ends, ReadLimits, Record};
 
 /// A reader of one slot.
@@ -35,6 +32,10 @@ pub(super) struct Reader {
     failed: bool,
     /// What it has handed out last.
     handed_out: HandedOut,
+    /// Bytes that it took last, and may find next time.
+    expected: usize,
+    /// Whose record it saw last.
+    owner: Owner,
     /// When somebody last read here.
     pub(super) used_at: Micros,
     place: Place,
@@ -46,8 +47,19 @@ impl Reader {
         let (more, trouble) = (Arc::new(Notify::new()), place.trouble());
         let tell = Arc::clone(&more);
         let queue = place.begin(from, move || tell.notify_one())?;
-        let handed_out = HandedOut::at(from);
-        Ok(Self { queue, more, trouble, next: from, at_end: false, failed: false, handed_out, used_at: now, place })
+        Ok(Self {
+            queue,
+            more,
+            trouble,
+            next: from,
+            at_end: false,
+            failed: false,
+            handed_out: HandedOut::at(from),
+            expected: 0,
+            owner: Owner::default(),
+            used_at: now,
+            place,
+        })
     }
 
     /// Whether it can't go on.
@@ -71,66 +83,78 @@ impl Reader {
         self.handed_out.forget_before(from);
         let max_bytes = limits.max_bytes.max(1);
         let (mut records, bytes) = self.handed_out.first(max_bytes);
-        let again = records.len();
         if bytes < max_bytes {
-            let filled = self.fill(&mut records, max_bytes - bytes, limits.wait).await;
-            self.failed |= filled.is_err();
-            filled?;
+            let wait = records.is_empty().then_some(limits.wait);
+            let taken = self.take(max_bytes - bytes, wait).await;
+            self.failed |= taken.is_err();
+            let taken = taken?;
+            taken.add_to(&mut records, from, usize::MAX);
+            self.handed_out.add(taken, self.next);
         }
-        self.handed_out.add(&records[again..], self.next);
         Ok(records)
     }
 
-    /// Adds what there is, up to the record that reaches `max_bytes`, and waits only if there is nothing at all.
-    async fn fill(&mut self, records: &mut Vec<Record>, max_bytes: usize, wait: Duration) -> Result<(), Fault> {
+    /// Takes what there is, up to the record that reaches `max_bytes`. If that is nothing it waits, unless no `wait` says
+    /// that the caller has something to hand out anyway.
+    async fn take(&mut self, max_bytes: usize, wait: Option<Duration>) -> Result<Taken, Fault> {
         let begun = Instant::now();
         loop {
-            self.drain(records, max_bytes)?;
+            let (taken, error) = self.drain(max_bytes);
             // Looked at after the queue and before anything of it is handed out: if a record has gone astray, those
             // drained may lie behind it, and it would never be missed. The next reader fetches them again.
             if self.trouble.has_changed().unwrap_or(true) {
                 return Err(self.heard());
             }
-            if !records.is_empty() {
-                return Ok(());
-            }
-            // At the end as long as the caller wants; else until the cluster must have answered.
-            let until = begun + if self.at_end { wait } else { PATIENCE };
-            if Instant::now() >= until {
-                return if self.at_end { Ok(()) } else { Err(Fault::Silent) };
-            }
-            tokio::select! {
-                () = self.more.notified() => {}
-                _ = self.trouble.changed() => return Err(self.heard()),
-                () = sleep_until(until) => {}
+            let wait = wait.filter(|_| taken.is_empty());
+            match (wait, error) {
+                (None, error) => {
+                    // What came before an error is good; the next read meets it again.
+                    self.failed |= error.is_some();
+                    return Ok(taken);
+                }
+                (Some(_), Some(error)) => return Err(Fault::Fetch(error)),
+                (Some(wait), None) => {
+                    // At the end as long as the caller wants; else until the cluster must have answered.
+                    let until = begun + if self.at_end { wait } else { PATIENCE };
+                    if Instant::now() >= until {
+                        return if self.at_end { Ok(taken) } else { Err(Fault::Silent) };
+                    }
+                    self.more_until(until).await?;
+                }
             }
         }
     }
 
-    /// Adds what the queue has.
-    fn drain(&mut self, records: &mut Vec<Record>, max_bytes: usize) -> Result<(), Fault> {
-        let mut bytes = 0;
-        while bytes < max_bytes {
+    /// Waits for more in the queue.
+    async fn more_until(&mut self, until: Instant) -> Result<(), Fault> {
+        tokio::select! {
+            () = self.more.notified() => {}
+            _ = self.trouble.changed() => return Err(self.heard()),
+            () = sleep_until(until) => {}
+        }
+        Ok(())
+    }
+
+    /// What the queue has, and the error at which it ends.
+    fn drain(&mut self, max_bytes: usize) -> (Taken, Option<KafkaError>) {
+        let mut taking = Taking::expecting(self.expected.min(max_bytes));
+        let mut error = None;
+        while taking.bytes() < max_bytes && error.is_none() {
             match self.queue.poll(Duration::ZERO) {
                 None => break,
                 // Of where another reader stood.
                 Some(Ok(message)) if message.offset() < self.next => {}
                 Some(Ok(message)) => {
-                    let record = record(&message);
-                    bytes += size(&record);
-                    (self.next, self.at_end) = (record.offset + 1, false);
-                    records.push(record);
+                    (self.next, self.at_end) = (message.offset() + 1, false);
+                    taking.push(&message, self.owner.of(&message));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => self.at_end = true,
-                Some(Err(error)) if records.is_empty() => return Err(Fault::Fetch(error)),
-                // What came before the error is good; the next read meets it again.
-                Some(Err(_)) => {
-                    self.failed = true;
-                    break;
-                }
+                Some(Err(found)) => error = Some(found),
             }
         }
-        Ok(())
+        let taken = taking.finish();
+        self.expected = taken.bytes();
+        (taken, error)
     }
 
     /// What befell the whole client.
@@ -146,31 +170,10 @@ impl Drop for Reader {
     }
 }
 
-fn record(message: &BorrowedMessage<'_>) -> Record {
-    let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice).unwrap_or_default();
-    Record {
-        offset: message.offset(),
-        appended_at: appended_at(message.timestamp()),
-        account: account(message),
-        key: copy(message.key()),
-        value: copy(message.payload()),
-    }
-}
-
-/// The brokers' append time. A topic that somebody else created may carry the producers' own
-/// times instead; then those have to do.
-fn appended_at(timestamp: Timestamp) -> Micros {
-    Micros(timestamp.to_millis().unwrap_or(0).saturating_mul(1000))
-}
-
-fn account(message: &BorrowedMessage<'_>) -> Option<AccountId> {
-    let headers = message.headers()?;
-    let header = headers.iter().find(|header| header.key == ACCOUNT_HEADER)?;
-    std::str::from_utf8(header.value?).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use castback_schemas::id::AccountId;
     use castback_schemas::time::SystemClock;
     use castback_schemas::topic::{Slot, Topic};
     use tokio::task::spawn_blocking;
