@@ -12,7 +12,7 @@ pub(crate) struct OwnServer {
 }
 
 impl OwnServer {
-    /// Starts `tests/servers/<name>`; the second is its address. None, which is said, if it can't be started here.
+    /// Starts `tests/servers/<name>`; the second is its address. None, which is said, if it does not start here.
     #[expect(clippy::print_stdout, reason = "a bench prints what it does not measure")]
     pub(crate) fn start(name: &str) -> Outcome<Option<(Self, String)>> {
         let script = Path::new("tests/servers").join(name);
@@ -21,7 +21,7 @@ impl OwnServer {
         let server = Self { script, folder: tempfile::tempdir()? };
         let started = server.command("start").stderr(Stdio::inherit()).output()?;
         if !started.status.success() {
-            println!("nothing is measured on {name}, which is not installed; run: tests/servers/all install");
+            println!("nothing is measured on {name}, which did not start; its words are above");
             return Ok(None);
         }
         let address = String::from_utf8_lossy(&started.stdout).trim().to_owned();

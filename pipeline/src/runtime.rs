@@ -229,9 +229,13 @@ impl Inner {
         let unit = held.unit;
         let Some(spec) = GROUPS.iter().find(|spec| spec.group == unit.group) else { return };
         let held = Arc::new(HeldUnit::new(held));
-        self.units.insert(Arc::clone(&held));
         let (mailbox, requests) = mpsc::channel(MAX_REQUESTS);
-        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(unit, mailbox);
+        {
+            // Both at once: what is asked of this epoch must not go to the mailbox of the one before.
+            let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            self.units.insert(Arc::clone(&held));
+            mailboxes.insert(unit, mailbox);
+        }
         let task = Task {
             shared: Arc::clone(&self.shared),
             held: Arc::clone(&held),

@@ -100,12 +100,14 @@ struct Work {
 }
 
 impl Task {
-    /// Runs until the unit is lost or the process stops: then whatever it waits for is given up, be it a fold. A step is
-    /// said as a whole or not at all, so that nothing is lost: what was not said, the unit's next owner takes in.
+    /// Runs until the unit is lost or the process stops: then whatever it waits for is given up, be it a fold, before
+    /// this process may take the unit again and have its state twice. A step is said as a whole or not at all, so that
+    /// nothing is lost: what was not said, the unit's next owner takes in.
     pub(crate) async fn run(mut self) {
-        let stop = self.stop.clone();
+        let (stop, held) = (self.stop.clone(), Arc::clone(&self.held));
         tokio::select! {
             () = stop.cancelled() => {}
+            () = held.fenced() => {}
             () = self.go_on() => {}
         }
     }
@@ -122,8 +124,8 @@ impl Task {
             }
             // State may be half of a step: what was said is committed or lost with the epoch,
             // the rest is folded anew.
-            self.held.fence();
             tokio::time::sleep(AGAIN).await;
+            self.held.fence();
         }
     }
 

@@ -3,7 +3,6 @@
 //! A unit's task reads, decodes and steps; whatever that says lies in its [`Pending`] until the
 //! publisher takes it for a commit. Nothing leaves a unit before.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -11,6 +10,7 @@ use castback_catalogue::units::{Held, Positions};
 use castback_schemas::table::Table;
 use castback_schemas::{Topic, Unit};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Bytes said but not yet taken for a commit, at which a unit waits: a tick's worth. Its input
 /// stays on the log meanwhile.
@@ -59,7 +59,7 @@ pub struct HeldUnit {
     pending: Mutex<Pending>,
     /// As of the last commit that was accepted.
     committed: watch::Sender<Committed>,
-    fenced: AtomicBool,
+    fenced: CancellationToken,
     taken: Notify,
 }
 
@@ -73,7 +73,7 @@ impl HeldUnit {
             epoch: held.epoch,
             pending: Mutex::new(pending),
             committed: watch::Sender::new(Committed { positions: held.positions, number: 0 }),
-            fenced: AtomicBool::new(false),
+            fenced: CancellationToken::new(),
             taken: Notify::new(),
         }
     }
@@ -160,15 +160,20 @@ impl HeldUnit {
 
     /// Somebody else holds the unit: nothing said here counts any more.
     pub fn fence(&self) {
-        self.fenced.store(true, Ordering::SeqCst);
+        self.fenced.cancel();
         self.committed.send_modify(|_| {});
         self.taken.notify_waiters();
+    }
+
+    /// Waits until the unit is lost.
+    pub async fn fenced(&self) {
+        self.fenced.cancelled().await;
     }
 
     /// Whether the unit was lost.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        self.fenced.load(Ordering::SeqCst)
+        self.fenced.is_cancelled()
     }
 }
 

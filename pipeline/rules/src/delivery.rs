@@ -141,7 +141,7 @@ impl<'a> Walk<'a> {
     fn go_on(&mut self, open: &Open) {
         let (carry, ads) = (self.day.carry, self.ads);
         self.union = open.union.clone();
-        if carry.forgotten {
+        if carry.forgotten[self.window as usize] {
             self.done.fill(true);
             return;
         }

@@ -81,8 +81,12 @@ impl Kept {
             let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(days.entry(key).or_default())
         };
-        let of_day = of_day.get_or_try_init(|| self.read(task.clone())).await?;
-        Ok(of_day.as_ref().map(|of_day| Arc::clone(&of_day.rows)))
+        match of_day.get_or_try_init(|| self.read(task.clone())).await {
+            Ok(of_day) => Ok(of_day.as_ref().map(|of_day| Arc::clone(&of_day.rows))),
+            // Not remembered: a day that is read beside it takes more room than it keeps.
+            Err(NotRead::NoRoom) => Ok(None),
+            Err(NotRead::Failed(error)) => Err(error),
+        }
     }
 
     /// Days that somebody has begun to read, or has read.
@@ -92,18 +96,35 @@ impl Kept {
     }
 
     /// Takes the room before anything is read: what does not fit is read by each statement for itself, and not here.
-    async fn read(&self, task: ReadTask) -> Result<Option<OfDay>> {
+    async fn read(&self, task: ReadTask) -> std::result::Result<Option<OfDay>, NotRead> {
         let mut taken = Taken { room: self.room.clone(), bytes: 0 };
         if !taken.up_to(bytes_at_most(&task)) {
-            return Ok(None);
+            return Err(NotRead::NoRoom);
         }
         let schema = Arc::clone(&task.plan.given);
         let loaded = task.load().await?;
         let read = tokio::task::spawn_blocking(move || {
-            let Some((rows, taken)) = collect(loaded, taken)? else { return Ok(None) };
-            Ok(Some(OfDay { rows: packed(&schema, rows)?, _taken: taken }))
+            let collected = collect(loaded, taken)?;
+            let of_day = |(rows, taken)| Ok(OfDay { rows: packed(&schema, rows)?, _taken: taken });
+            collected.map(of_day).transpose()
         });
-        read.await.map_err(|_| StoreError::BrokenOff)?
+        let read: Result<Option<OfDay>> = read.await.map_err(|_| StoreError::BrokenOff)?;
+        Ok(read?)
+    }
+}
+
+/// Why a day is not kept, nor known to be too large for it.
+#[derive(Debug)]
+enum NotRead {
+    /// There is no room for it now.
+    NoRoom,
+    /// It can't be read.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for NotRead {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -224,6 +245,13 @@ mod tests {
         let most = u64::try_from(MAX_BYTES / (TEXT_BYTES + size_of::<i64>())).unwrap();
         assert!(kept.rows(&of(most + 1, day)).await.unwrap().is_none());
         assert!(kept.rows(&of(most, day.next())).await.is_err());
+        // A day beside it has the room, but keeps little of it.
+        let mut other = Taken { room: kept.room.clone(), bytes: 0 };
+        assert!(other.up_to(MAX_BYTES));
+        assert!(kept.rows(&of(1, day)).await.unwrap().is_none());
+        other.down_to(1);
+        assert!(kept.rows(&of(1, day)).await.is_err(), "it is tried again");
+        drop(other);
         assert_eq!(kept.room.0.load(Ordering::Relaxed), 0);
     }
 

@@ -85,6 +85,10 @@ pub enum DecodeError {
 /// records at hand don't name are forgotten, and asked for again.
 pub(super) const MAX_KNOWN: usize = 256 << 10;
 
+/// Decoders that stay from one batch to the next, each with some 100 KB of room for its columns. Of more, those of the
+/// lowest ids, which are the oldest schemas, are made anew when they are needed.
+const MAX_DECODERS: usize = 4;
+
 /// What a schema costs in memory beside its text, in bytes.
 const TEXT_OVERHEAD: usize = 256;
 
@@ -193,6 +197,9 @@ impl BatchDecoder {
         let mut rows = Vec::new();
         for (id, indices) in groups {
             self.decode_group(id, values, &indices, (&mut parts, &mut rows, &mut bad))?;
+        }
+        while self.decoders.len() > MAX_DECODERS {
+            self.decoders.pop_first();
         }
         let batch = concat_batches(&self.arrow, &parts).map_err(|source| self.reader_error(source))?;
         bad.sort_by_key(|bad| bad.index);

@@ -35,7 +35,7 @@ pub struct LogLine<'a> {
     pub method: &'a str,
     /// Path and query as asked for; empty if the request could not be read.
     pub target: Cow<'a, str>,
-    /// The answer's status; 0 if the server gave none (`-`).
+    /// The answer's status, from 100 on; 0 if the server gave none (`-` or `000`).
     pub status: u16,
     /// Body bytes sent. `-` is how the common format writes 0 (Apache's `%b`).
     pub bytes_sent: u64,
@@ -71,8 +71,8 @@ pub enum LogLineError {
         #[source]
         source: quoted::Unquoted,
     },
-    /// The status is no three digits.
-    #[error("the status is no number of three digits")]
+    /// The status is no three digits, or below 100.
+    #[error("the status is no number of three digits from 100 on")]
     Status,
     /// The number of bytes is no number.
     #[error("the number of bytes sent is no number")]
@@ -169,8 +169,9 @@ fn is_token(byte: u8) -> bool {
 
 fn read_status(word: &str) -> Result<u16, LogLineError> {
     match word {
-        "-" => Ok(0),
-        digits if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+        // As Apache and nginx write that there was none.
+        "-" | "000" => Ok(0),
+        digits if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0') => {
             digits.parse().map_err(|_| LogLineError::Status)
         }
         _ => Err(LogLineError::Status),

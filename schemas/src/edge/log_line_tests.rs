@@ -67,6 +67,14 @@ fn a_request_without_sense_is_still_a_line() {
 }
 
 #[test]
+fn no_status_is_told_as_none() {
+    for none in ["-", "000"] {
+        let text = COMBINED.replace(" 206 ", &format!(" {none} "));
+        assert_eq!(LogLine::parse(&text).map(|line| line.status), Ok(0), "{none}");
+    }
+}
+
+#[test]
 fn an_unreadable_line_says_why() {
     let unquoted = |field| LogLineError::Quoted { field, source: quoted::Unquoted };
     let long = format!("{COMBINED}{}", "x".repeat(MAX_LINE));
@@ -78,6 +86,7 @@ fn an_unreadable_line_says_why() {
         (COMBINED.replace(" - - ", " "), LogLineError::Client),
         (COMBINED.replace("\"GET", "GET"), unquoted("request")),
         (COMBINED.replace("206", "2O6"), LogLineError::Status),
+        (COMBINED.replace("206", "006"), LogLineError::Status),
         (COMBINED.replace("1234", "-1"), LogLineError::Bytes),
         (COMBINED.replace("Pod/1.0\"", "Pod/1.0"), unquoted("user agent")),
         (COMBINED.replace(" 206 1234 \"https://player.example/\" \"Pod/1.0\"", ""), LogLineError::Status),

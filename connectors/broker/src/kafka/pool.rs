@@ -102,7 +102,8 @@ impl Readers {
         if let Some(reader) = find(&here.open, from) {
             return Ok(reader);
         }
-        // No longer than the cluster may take to answer whoever has it: if it is away, they are not refused in turn.
+        // No longer than a question to the cluster may take: if it is away, callers are not refused one after the other,
+        // and whoever is told that it is silent comes again.
         let turn = timeout(PATIENCE, Arc::clone(&here.turn).lock_owned()).await.map_err(|_| Fault::Silent)?;
         if let Some(reader) = find(&here.open, from) {
             return Ok(reader);

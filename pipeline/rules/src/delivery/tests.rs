@@ -178,20 +178,20 @@ fn a_download_that_has_forgotten_ads_delivers_no_more_after_midnight() {
 }
 
 #[test]
-fn after_a_carry_that_knew_no_ads_a_download_delivers_no_more() {
+fn a_download_delivers_no_more_in_the_window_that_has_forgotten_ads() {
     let (evening, morning) = ([touch(22, 0, 150)], [touch(25, 0, 300)]);
     let placement = dynamic();
     let ads = Ads { placements: &[&placement], episode: EpisodeFacts::default() };
     let mut outcomes = Vec::new();
     let mut carry = evaluate(&Carry::default(), &evening, |_| Vec::new(), &mut outcomes);
-    carry.forgotten = true;
+    carry.forgotten = [false, false, true];
     evaluate(&carry, &morning, |_| Vec::new(), &mut outcomes);
     let day = JudgedDay { carry: &carry, touches: &morning, outcomes: &outcomes };
     let windows = |from, to| -> Vec<_> {
         deliveries(&day, &ads, |_| [named(0, from, to)]).into_iter().map(|found| found.windows).collect()
     };
-    assert_eq!(windows(0, 50), [[true, false, false]]);
-    assert_eq!(windows(100, 200), [[true, false, false]], "it may have been delivered in other bytes");
+    assert_eq!(windows(0, 50), [[true, true, false]]);
+    assert_eq!(windows(100, 200), [[true, true, false]], "it may have been delivered in other bytes");
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Carry {
             let earlier = before.named(window, since).map(|ad| NamedBefore { windows, ..ad.clone() });
             let (newest, all) = newest(own.chain(earlier));
             self.add_named(newest);
-            self.forgotten |= !all || since.is_none() && before.forgotten;
+            self.forgotten[window as usize] |= !all || since.is_none() && before.forgotten[window as usize];
         }
     }
 }
@@ -163,8 +163,8 @@ mod tests {
     use castback_schemas::time::HOUR;
 
     use super::*;
-    use crate::ranges::{ByteSet, Bytes};
-    use crate::window::{InvalidCarry, Need, Open, Union, evaluate};
+    use crate::ranges::Bytes;
+    use crate::window::{InvalidCarry, Need, evaluate};
 
     fn touch(hour: i64, row: u64, end: u64) -> Touch {
         let bytes = Bytes::Range { start: 0, end };
@@ -177,9 +177,7 @@ mod tests {
 
     fn left(touches: &[Touch], named: impl Fn(&Touch) -> Vec<NamedBytes>) -> Carry {
         let carry = evaluate(&Carry::default(), touches, named, &mut Vec::new());
-        let read = Carry::from_bytes(&carry.to_bytes());
-        assert_eq!(read.as_ref(), Ok(&carry));
-        assert_eq!(read.map(|read| read.forgotten), Ok(carry.forgotten));
+        assert_eq!(Carry::from_bytes(&carry.to_bytes()).as_ref(), Ok(&carry));
         carry
     }
 
@@ -196,7 +194,7 @@ mod tests {
             assert_eq!(told(&carry, window), [(4, true), (9, false), (3, true), (2, false), (1, false)]);
         }
         assert_eq!(carry.named.len(), 5, "once for both windows");
-        assert!(!carry.forgotten);
+        assert_eq!(carry.forgotten, [false; 3]);
         let carry = left(&download[..1], of_row);
         assert_eq!(told(&carry, Window::FirstTouch), [(1, false), (9, false)]);
         assert_eq!(told(&carry, Window::UtcDay), [], "a day begins anew");
@@ -209,11 +207,11 @@ mod tests {
         let touches: Vec<Touch> = (1..20).map(|row| touch(20, row, 100)).collect();
         let ten = |touch: &Touch| -> Vec<NamedBytes> { (0..10).map(|n| ad(touch.row * 10 + n)).collect() };
         let carry = left(&touches, ten);
-        assert!(carry.forgotten);
+        assert_eq!(carry.forgotten, [false, true, true]);
         let first: Vec<u64> = carry.named(Window::FirstTouch, None).map(|ad| ad.bytes.from).collect();
         assert_eq!((first.len(), first[0]), (MAX_NAMED, 190));
         assert!(first.iter().all(|from| *from >= 130));
-        assert!(!left(&touches[..6], ten).forgotten);
+        assert_eq!(left(&touches[..6], ten).forgotten, [false; 3]);
         let of_one = |count: usize| left(&touches[..1], |_| (0..count as u64).map(ad).collect());
         let (all, newest) = (of_one(MAX_NAMED), of_one(MAX_NAMED + 1));
         assert_eq!(all.named, newest.named);
@@ -267,16 +265,12 @@ mod tests {
     }
 
     #[test]
-    fn carries_are_read_that_knew_no_ads() {
-        let mut placed = ByteSet::default();
-        placed.insert(0, 100);
-        let union = Union { placed, unplaced: 0, need: Need::bytes(60), file: 100 };
-        let open = Rolling::Open(Open { since: Micros(3), row: 7, union });
-        let carry = Carry { first_touch: open, ..Carry::default() };
-        let read = Carry::from_bytes(&[2, 0, 6, 7, 0, 60, 100, 1, 0, 100, 1]).unwrap();
-        assert_eq!(read, carry, "no recount goes on for the format alone");
-        assert!(read.forgotten, "its requests may have named ads");
-        assert_eq!(Carry::from_bytes(&[2, 1, 1]).map(|read| read.forgotten), Ok(false), "nothing waits");
+    fn one_window_forgets_and_the_other_does_not() {
+        let mut carry = left(&[touch(20, 1, 100)], |_| vec![ad(3)]);
+        for forgotten in [[false, true, false], [false, false, true]] {
+            carry.forgotten = forgotten;
+            assert_eq!(Carry::from_bytes(&carry.to_bytes()).as_ref(), Ok(&carry));
+        }
     }
 
     #[test]

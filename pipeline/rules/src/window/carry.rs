@@ -21,11 +21,8 @@ pub const MAX_PIECES: usize = 64;
 /// The first byte of a carry's encoding.
 const FORMAT: u8 = 3;
 
-/// The first byte of an encoding that ends with the windows: it knows of no ads.
-const WITHOUT_ADS: u8 = 2;
-
 /// What one UTC day of one listener and episode leaves to the next.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Carry {
     /// The `first_touch_24h` window.
     pub first_touch: Rolling,
@@ -33,22 +30,10 @@ pub struct Carry {
     pub last_touch: Rolling,
     /// What the requests of these named, the newest first in each window.
     pub named: Vec<NamedBefore>,
-    /// Requests of an open download may have named further ads, of which it may have delivered any: after
-    /// midnight it delivers no more. Rather one too few than one twice.
-    pub forgotten: bool,
+    /// By window, in the order of [`Window::ALL`]: requests of its open download named further ads, of which it may have
+    /// delivered any, and after midnight it delivers no more. Rather one too few than one twice.
+    pub forgotten: [bool; 3],
 }
-
-/// Where no ad was named, [`Carry::forgotten`] is of no account: a day without ads leaves what its carry of an
-/// older format says, and no recount goes on over midnight for that.
-impl PartialEq for Carry {
-    fn eq(&self, other: &Self) -> bool {
-        let knows_as_much = self.named.is_empty() || self.forgotten == other.forgotten;
-        let same_windows = self.first_touch == other.first_touch && self.last_touch == other.last_touch;
-        same_windows && self.named == other.named && knows_as_much
-    }
-}
-
-impl Eq for Carry {}
 
 /// A rolling window at midnight: open, or waiting with the bytes that came since the last one ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +107,8 @@ impl Carry {
         let mut out = vec![FORMAT];
         write_rolling(&self.first_touch, &mut out);
         write_rolling(&self.last_touch, &mut out);
-        write(u64::from(self.forgotten), &mut out);
+        let forgotten = self.forgotten.iter().rev().fold(0, |bits, forgotten| bits << 1 | u64::from(*forgotten));
+        write(forgotten, &mut out);
         let of = |window: Window| self.named_in(window).map(move |ad| (window, ad));
         let ads: Vec<(Window, &NamedBefore)> = of(Window::FirstTouch).chain(of(Window::LastTouch)).collect();
         write(ads.len() as u64, &mut out);
@@ -132,26 +118,23 @@ impl Carry {
         out
     }
 
-    /// Reads what [`Self::to_bytes`] wrote, also before it knew of ads.
+    /// Reads what [`Self::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCarry> {
-        let (format, mut input) = match bytes {
+        let mut input = match bytes {
             [] => return Ok(Self::default()),
-            [format @ (FORMAT | WITHOUT_ADS), rest @ ..] => (*format, rest),
+            [FORMAT, rest @ ..] => rest,
             _ => return Err(InvalidCarry),
         };
         let (first_touch, last_touch) = (read_rolling(&mut input)?, read_rolling(&mut input)?);
-        let is_open = |rolling: &Rolling| matches!(rolling, Rolling::Open(_));
-        let forgotten = is_open(&first_touch) || is_open(&last_touch);
+        let bits = read(&mut input)?;
+        let forgotten = std::array::from_fn(|window| bits >> window & 1 != 0);
         let mut carry = Self { first_touch, last_touch, named: Vec::new(), forgotten };
-        if format == FORMAT {
-            carry.forgotten = read(&mut input)? != 0;
-            let count = read(&mut input)?;
-            let ads = (0..count).map(|_| read_ad(&mut input)).collect::<Result<Vec<_>, _>>()?;
-            let is_first = |ad: &NamedBefore| ad.windows[Window::FirstTouch as usize];
-            let (first, last): (Vec<_>, Vec<_>) = ads.into_iter().partition(is_first);
-            carry.add_named(first);
-            carry.add_named(last);
-        }
+        let count = read(&mut input)?;
+        let ads = (0..count).map(|_| read_ad(&mut input)).collect::<Result<Vec<_>, _>>()?;
+        let is_first = |ad: &NamedBefore| ad.windows[Window::FirstTouch as usize];
+        let (first, last): (Vec<_>, Vec<_>) = ads.into_iter().partition(is_first);
+        carry.add_named(first);
+        carry.add_named(last);
         if input.is_empty() { Ok(carry) } else { Err(InvalidCarry) }
     }
 }
