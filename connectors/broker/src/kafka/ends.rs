@@ -26,6 +26,9 @@ pub(super) fn ends(consumer: &Consumer, topic: &str, partition: i32) -> Result<E
         match ask(consumer, topic, partition) {
             Err(Fault::Ends(error)) if passes(&error) && Instant::now() < deadline => {
                 Handle::current().block_on(tokio::time::sleep(PAUSE));
+                // By itself, librdkafka repeats for minutes that there is no leader, without asking the cluster. What it
+                // hears now is in the next answer; that it hears nothing is, too.
+                drop(consumer.fetch_metadata(Some(topic), deadline.saturating_duration_since(Instant::now())));
             }
             answer => return answer,
         }

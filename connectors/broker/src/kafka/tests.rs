@@ -365,6 +365,25 @@ async fn a_read_that_is_given_up_while_its_reader_begins_leaves_that_one_to_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_had_no_leader_is_read_as_soon_as_it_has_one() {
+    let cluster = cluster(SLOTS);
+    let log = Arc::new(open(&cluster));
+    log.append(records(&["a"])).await.unwrap();
+    let lead = |broker: Option<i32>| cluster.partition_leader("test.conversions", i32::from(SLOT.0), broker).unwrap();
+    lead(None);
+    let asked = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move { (log.ends(TOPIC, SLOT).await, log.read(TOPIC, SLOT, 0, LIMITS).await) }
+    });
+    // Long enough to hear that there is none, and less than it is waited for one.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    lead(Some(1));
+    let (ends, read) = asked.await.unwrap();
+    assert_eq!((ends.unwrap().end, values(&read.unwrap())), (1, vec!["a"]));
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_goes_away_is_told_to_all_who_read() {
     let cluster = cluster(SLOTS);
     let log = Arc::new(open(&cluster));
