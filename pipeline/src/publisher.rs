@@ -62,7 +62,7 @@ impl HeldUnits {
         self.lock().values().map(Arc::clone).collect()
     }
 
-    /// Every unit that is still ours: one that was lost stays here until its task has noticed, be it for a long step.
+    /// Every unit that is still ours: one that was lost stays here until its task has ended, be it after a long step.
     #[must_use]
     pub fn live(&self) -> Vec<Arc<HeldUnit>> {
         self.lock().values().filter(|unit| !unit.is_fenced()).map(Arc::clone).collect()

@@ -311,7 +311,8 @@ impl Inner {
         let processes = if exclusive { 1 } else { self.shared.catalogue.attend(&self.owner, ATTENDANCE).await? };
         let share = all.div_ceil(processes);
         self.give_up_beyond(share).await?;
-        let mine = self.units.live().len();
+        // With those that were lost and whose tasks have not ended: no state is to be in memory twice.
+        let mine = self.units.all().len();
         if mine >= share {
             return Ok(());
         }
@@ -344,9 +345,9 @@ impl Inner {
         self.shared.catalogue.release(&leases).await
     }
 
-    /// Units of this process whose task gave up hold a lease still: released, they can be taken.
+    /// Units of this process whose task has ended hold a lease still: released, they can be taken.
     async fn retake(&self) -> Result<Vec<Held>, CatalogueError> {
-        let held: BTreeSet<Unit> = self.units.live().iter().map(|unit| unit.unit).collect();
+        let held: BTreeSet<Unit> = self.units.all().iter().map(|unit| unit.unit).collect();
         let all = self.shared.catalogue.units().await?;
         let lost: Vec<_> = all.iter().filter(|s| !held.contains(&s.unit)).map(|s| (s.unit, s.epoch)).collect();
         self.shared.catalogue.release(&lost).await?;

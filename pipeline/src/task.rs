@@ -114,19 +114,17 @@ impl Task {
 
     async fn go_on(&mut self) {
         let unit = self.held.unit;
-        while !self.over() {
-            match self.fold().await {
-                Ok(work) => match self.work(work).await {
-                    Ok(()) => return,
-                    Err(error) => tracing::error!(%unit, error = %chain(&error), "unit.failed"),
-                },
-                Err(error) => tracing::error!(%unit, error = %chain(&error), "unit.fold_failed"),
-            }
-            // State may be half of a step: what was said is committed or lost with the epoch,
-            // the rest is folded anew.
-            tokio::time::sleep(AGAIN).await;
-            self.held.fence();
+        match self.fold().await {
+            Ok(work) => match self.work(work).await {
+                Ok(()) => return,
+                Err(error) => tracing::error!(%unit, error = %chain(&error), "unit.failed"),
+            },
+            Err(error) => tracing::error!(%unit, error = %chain(&error), "unit.fold_failed"),
         }
+        tokio::time::sleep(AGAIN).await;
+        // State may be half of a step: what was said is committed or lost with the epoch,
+        // the rest is folded anew by whoever takes the unit next.
+        self.held.fence();
     }
 
     fn over(&self) -> bool {

@@ -26,7 +26,7 @@ const SERIES: &[(&str, &[&str], &str)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn series_are_mirrored_and_caught_up() {
-    let target = SeriesServer::start().await;
+    let target = SeriesServer::start();
     let mut wire = Wire::to(target.host(), Duration::ZERO);
     let address = format!("influxdb://{}/{}", wire.address(), target.bucket());
     let mut settings = target.settings();

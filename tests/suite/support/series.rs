@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::client::Client;
-use super::program::Program;
+use super::servers::OwnServer;
 
 /// Values of a measurement's fields: by tags, seconds and field. A server may keep older ones beside the newest.
 pub(crate) type Values = BTreeMap<(Vec<String>, i64, String), BTreeSet<i64>>;
@@ -14,7 +14,7 @@ pub(crate) type Values = BTreeMap<(Vec<String>, i64, String), BTreeSet<i64>>;
 pub(crate) enum SeriesServer {
     /// It ends with the test.
     Victoria {
-        _program: Program,
+        _server: OwnServer,
         client: Client,
         host: String,
     },
@@ -27,8 +27,8 @@ pub(crate) enum SeriesServer {
 }
 
 impl SeriesServer {
-    pub(crate) async fn start() -> Self {
-        let Ok(address) = std::env::var("CASTBACK_TEST_INFLUX_URL") else { return victoria().await };
+    pub(crate) fn start() -> Self {
+        let Ok(address) = std::env::var("CASTBACK_TEST_INFLUX_URL") else { return victoria() };
         let (host, bucket) = address
             .strip_prefix("influxdb://")
             .and_then(|rest| rest.split_once('/'))
@@ -78,19 +78,10 @@ impl SeriesServer {
     }
 }
 
-async fn victoria() -> SeriesServer {
-    let server = ("victoria-metrics", "victoria-metrics");
-    let (program, host) = Program::start(server, "/health", |folder, host| {
-        vec![
-            format!("-storageDataPath={}", folder.join("data").display()),
-            format!("-httpListenAddr={host}"),
-            "-retentionPeriod=100y".to_owned(),
-            "-search.latencyOffset=0s".to_owned(),
-        ]
-    })
-    .await;
+fn victoria() -> SeriesServer {
+    let (server, host) = OwnServer::start("victoria");
     let client = Client::new(&format!("http://{host}"));
-    SeriesServer::Victoria { _program: program, client, host }
+    SeriesServer::Victoria { _server: server, client, host }
 }
 
 async fn of_victoria(client: &Client, measurement: &str, tags: &[&str], account: &str) -> Values {
